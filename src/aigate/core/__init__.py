@@ -1,0 +1,1 @@
+"""The nouns everything speaks: pure data, no I/O."""

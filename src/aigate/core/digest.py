@@ -1,0 +1,116 @@
+"""Canonical JSON and digests: the same content has the same bytes, on every machine.
+
+Canonical here means: UTF-8, keys sorted by code point, no insignificant space, no NaN or infinity, and numbers in
+Python's shortest round-trip form. `1` and `1.0` are different content (a golden that holds an integer holds an integer).
+It is close to RFC 8785 (JCS) but does not fold `1.0` into `1`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+__all__ = ["canonical_json", "combined_digest", "digest_of", "json_line", "seed_from", "sha256_text"]
+
+PREFIX = "sha256:"
+
+
+def canonical_json(value: Any) -> str:
+    """The one JSON text of a value.
+
+    Args:
+        value: Dicts with string keys, lists, tuples, strings, finite numbers, booleans, None.
+
+    Returns:
+        The text, without a trailing newline.
+
+    Raises:
+        ValueError: NaN or an infinity stands somewhere in it (the message says where), or a key is not a string.
+
+    >>> canonical_json({"b": 1, "a": [1.0, "é"]})
+    '{"a":[1.0,"é"],"b":1}'
+    """
+    return _dump(value, sort_keys=True)
+
+
+def json_line(value: Any) -> str:
+    """JSON for a line of a file: as `canonical_json`, but keys stay in the order a reader expects."""
+    return _dump(value, sort_keys=False)
+
+
+def sha256_text(text: str) -> str:
+    """The digest of a text, as `sha256:` and 64 hexadecimal digits.
+
+    Lone surrogates (broken Unicode in a model's answer) are kept apart from every valid text.
+    """
+    return PREFIX + hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def digest_of(value: Any) -> str:
+    """The digest of a value's canonical JSON."""
+    return sha256_text(canonical_json(value))
+
+
+def combined_digest(parts: Iterable[str]) -> str:
+    """One digest for a bag of digests, whatever order they come in."""
+    return sha256_text("\n".join(sorted(parts)))
+
+
+def seed_from(*parts: str) -> int:
+    """A seed for a random generator, from content: the same content always draws the same numbers.
+
+    Returns:
+        An integer in [0, 2**64).
+    """
+    whole = hashlib.sha256("\x1f".join(parts).encode("utf-8", "surrogatepass")).digest()
+    return int.from_bytes(whole[:8], "big")
+
+
+def _dump(value: Any, *, sort_keys: bool) -> str:
+    try:
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False, sort_keys=sort_keys, separators=(",", ":"))
+    except (TypeError, ValueError) as error:
+        raise ValueError(_first_defect(value) or str(error)) from None
+    # json.dumps turns integer and None keys into strings without a word; that would give two values one digest.
+    if defect := _first_key_defect(value):
+        raise ValueError(defect)
+    # A lone surrogate cannot be written as UTF-8: escape those texts whole.
+    return text if _encodable(text) else json.dumps(value, allow_nan=False, sort_keys=sort_keys, separators=(",", ":"))
+
+
+def _encodable(text: str) -> bool:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _first_key_defect(value: Any, path: str = "$") -> str:
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            if not isinstance(key, str):
+                return f"{path}: key {key!r} is not a string"
+            if found := _first_key_defect(item, f"{path}.{key}"):
+                return found
+    elif isinstance(value, list | tuple):
+        for index, item in enumerate(value):
+            if found := _first_key_defect(item, f"{path}[{index}]"):
+                return found
+    return ""
+
+
+def _first_defect(value: Any, path: str = "$") -> str:
+    """The path of the first thing JSON cannot hold, in words; empty when there is none."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return f"{path}: {value!r} is not a JSON number"
+    if isinstance(value, Mapping):
+        return next((found for key, item in value.items() if (found := _first_defect(item, f"{path}.{key}"))), "")
+    if isinstance(value, list | tuple):
+        return next((found for i, item in enumerate(value) if (found := _first_defect(item, f"{path}[{i}]"))), "")
+    if value is None or isinstance(value, bool | int | float | str):
+        return ""
+    return f"{path}: {type(value).__name__} is not JSON"

@@ -1,0 +1,216 @@
+"""`Run`: one stored execution, with everything needed to decide again without a network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from aigate.core.digest import combined_digest, digest_of
+from aigate.core.ledger import Ledger, Outcome
+from aigate.core.response import Response
+from aigate.core.sample import Sample
+from aigate.core.score import MetricSpec, ScoreOrNot, score_from_dict
+from aigate.core.version import VersionId
+
+__all__ = ["RUN_FORMAT", "Result", "Run", "RunHeader", "run_digest"]
+
+RUN_FORMAT = "aigate.run/1"
+
+
+@dataclass(frozen=True)
+class Result:
+    """What became of one sample and repeat.
+
+    Attributes:
+        sample_id: Which sample.
+        repeat: Which repeat, from 0.
+        outcome: How it ended; exactly one.
+        response: The answer or fault; None when nothing was asked.
+        scores: Per metric, a score or why there is none.
+    """
+
+    sample_id: str
+    repeat: int
+    outcome: Outcome
+    response: Response | None
+    scores: Mapping[str, ScoreOrNot]
+
+    @property
+    def key(self) -> tuple[str, int]:
+        """What identifies it within a run."""
+        return (self.sample_id, self.repeat)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The result as JSON, without its sample."""
+        return {
+            "id": self.sample_id,
+            "repeat": self.repeat,
+            "outcome": str(self.outcome),
+            "response": None if self.response is None else self.response.to_dict(),
+            "scores": {metric: score.to_dict() for metric, score in self.scores.items()},
+        }
+
+    @classmethod
+    def from_dict(cls, row: Mapping[str, Any]) -> Result:
+        """The inverse of `to_dict`.
+
+        Raises:
+            KeyError, ValueError, TypeError: The row is no result; the reader of run files turns it into an error with file:line.
+        """
+        response = row["response"]
+        return cls(
+            sample_id=row["id"],
+            repeat=row["repeat"],
+            outcome=Outcome(row["outcome"]),
+            response=None if response is None else Response.from_dict(response),
+            scores={metric: score_from_dict(score) for metric, score in row["scores"].items()},
+        )
+
+
+@dataclass(frozen=True)
+class RunHeader:
+    """Line 1 of a run file: what was run, and under which conditions.
+
+    Attributes:
+        version: The version under test.
+        provider: The provider's name, adapter version and settings that are no secret.
+        suite_name: The suite's name.
+        suite_digest: Digest of the samples, in any order.
+        suite_size: Samples in the suite.
+        subset: How the run was narrowed (`--limit`, `--tag`), or None for the whole suite.
+        prompt_digest: Digest of the prompt file; None when the input is sent as it is.
+        parameters: Request parameters that are not part of the prompt file.
+        metrics: What was scored, and how.
+        primary_metric: The metric `--threshold` speaks of.
+        repeats: Answers per sample.
+        policy: The policy in force, as JSON, so that the run can be decided again as it was.
+        expected_models: Names the provider may report as served; empty: derived from the version.
+        libraries: Versions of what can move a score.
+        seed: Seed of anything random in the run.
+        commit: The git commit of the working tree, with `-dirty` where it had changes; None outside a checkout.
+        started_at: UTC, ISO 8601.
+    """
+
+    version: VersionId
+    provider: Mapping[str, Any]
+    suite_name: str
+    suite_digest: str
+    suite_size: int
+    prompt_digest: str | None
+    parameters: Mapping[str, Any]
+    metrics: tuple[MetricSpec, ...]
+    primary_metric: str
+    repeats: int
+    policy: Mapping[str, Any]
+    subset: str | None = None
+    expected_models: tuple[str, ...] = ()
+    libraries: Mapping[str, str] = field(default_factory=dict)
+    seed: int = 0
+    commit: str | None = None
+    started_at: str = ""
+
+    def metric(self, name: str) -> MetricSpec | None:
+        """The spec of a metric, or None when the run did not compute it."""
+        return next((spec for spec in self.metrics if spec.metric == name), None)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The header as JSON."""
+        return {
+            "format": RUN_FORMAT,
+            "version": str(self.version),
+            "provider": dict(self.provider),
+            "suite": {"name": self.suite_name, "digest": self.suite_digest, "size": self.suite_size, "subset": self.subset},
+            "prompt_digest": self.prompt_digest,
+            "parameters": dict(self.parameters),
+            "metrics": [spec.to_dict() for spec in self.metrics],
+            "primary_metric": self.primary_metric,
+            "repeats": self.repeats,
+            "policy": dict(self.policy),
+            "expected_models": list(self.expected_models),
+            "libraries": dict(self.libraries),
+            "seed": self.seed,
+            "commit": self.commit,
+            "started_at": self.started_at,
+        }
+
+    @classmethod
+    def from_dict(cls, row: Mapping[str, Any]) -> RunHeader:
+        """The inverse of `to_dict`.
+
+        Raises:
+            KeyError, ValueError, TypeError: The row is no header of this format.
+        """
+        suite = row["suite"]
+        return cls(
+            version=VersionId.parse(row["version"]),
+            provider=row["provider"],
+            suite_name=suite["name"],
+            suite_digest=suite["digest"],
+            suite_size=suite["size"],
+            subset=suite["subset"],
+            prompt_digest=row["prompt_digest"],
+            parameters=row["parameters"],
+            metrics=tuple(MetricSpec.from_dict(spec) for spec in row["metrics"]),
+            primary_metric=row["primary_metric"],
+            repeats=row["repeats"],
+            policy=row["policy"],
+            expected_models=tuple(row["expected_models"]),
+            libraries=row["libraries"],
+            seed=row["seed"],
+            commit=row["commit"],
+            started_at=row["started_at"],
+        )
+
+    @cached_property
+    def digest(self) -> str:
+        """The digest of the header."""
+        return digest_of(self.to_dict())
+
+
+@dataclass(frozen=True)
+class Run:
+    """One finished execution.
+
+    Attributes:
+        header: What was run.
+        samples: The samples by id, in suite order.
+        results: Every sample and repeat, sorted by suite order and repeat.
+        digest: The run file's digest (see `run_digest`).
+        finished_at: UTC, ISO 8601.
+        source: Where it was read from, for messages; not part of its identity.
+    """
+
+    header: RunHeader
+    samples: Mapping[str, Sample]
+    results: tuple[Result, ...]
+    digest: str
+    finished_at: str = ""
+    source: str = ""
+
+    @property
+    def version(self) -> VersionId:
+        """The version that answered."""
+        return self.header.version
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        """How every sample and repeat ended."""
+        return Ledger.of(result.outcome for result in self.results)
+
+    @cached_property
+    def by_sample(self) -> Mapping[str, tuple[Result, ...]]:
+        """The results of each sample, by repeat."""
+        grouped: dict[str, list[Result]] = {sample_id: [] for sample_id in self.samples}
+        for result in self.results:
+            grouped[result.sample_id].append(result)
+        return {sample_id: tuple(found) for sample_id, found in grouped.items()}
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+
+def run_digest(header_digest: str, result_digests: Sequence[str]) -> str:
+    """The digest that closes a run file: of the header and of every result, in whatever order results arrived."""
+    return combined_digest([f"header:{header_digest}", *result_digests])

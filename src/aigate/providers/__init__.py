@@ -1,0 +1,1 @@
+"""Providers answer samples: one file each, found by name (`make_provider`)."""

@@ -1,0 +1,133 @@
+"""What a scorer is: it judges one response. One file per family stands beside this one."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import import_module
+from importlib.metadata import entry_points
+from typing import Any, Protocol, runtime_checkable
+
+from aigate.core.response import Response
+from aigate.core.sample import Sample
+from aigate.core.score import MetricSpec, ScoreOrNot, Unscored
+from aigate.errors import ConfigError
+
+__all__ = ["BUILT_IN", "RunScorer", "Scorer", "ScorerSettings", "make_scorer", "scorer_from_spec"]
+
+BUILT_IN: Mapping[str, str] = {
+    "bleu": "aigate.scorers.text:bleu",
+    "chrf": "aigate.scorers.text:chrf",
+    "classification": "aigate.scorers.classification:from_settings",
+    "contract": "aigate.scorers.contract:from_settings",
+    "exact_match": "aigate.scorers.exact:exact_match",
+    "grounding": "aigate.scorers.grounding:from_settings",
+    "includes": "aigate.scorers.exact:includes",
+    "recorded": "aigate.scorers.recorded:from_settings",
+    "rouge_l": "aigate.scorers.text:rouge_l",
+    "shape": "aigate.scorers.shape:from_settings",
+    "token_f1": "aigate.scorers.text:token_f1",
+}
+GROUP = "aigate.scorers"
+
+
+@runtime_checkable
+class Scorer(Protocol):
+    """Judges one response at a time. Pure: same sample and response, same score, unless its spec says otherwise."""
+
+    @property
+    def spec(self) -> MetricSpec:
+        """The metric, its direction, and every option that can change a score."""
+        ...
+
+    def applies_to(self, sample: Sample) -> Unscored | None:
+        """None when the sample can be judged; otherwise why it lies outside the metric (no reference, no contexts)."""
+        ...
+
+    def score(self, sample: Sample, response: Response) -> ScoreOrNot | Awaitable[ScoreOrNot]:
+        """Judge a response that has an output. Called only where `applies_to` gave None.
+
+        Returns:
+            A score in [0, 1] with an explanation; or `Unscored("unparseable")` when the output cannot be read, which
+            counts against the candidate; or `Unscored("judge_error")` when the scorer itself failed.
+        """
+        ...
+
+
+@runtime_checkable
+class RunScorer(Protocol):
+    """A scorer that also computes numbers over a whole run (macro F1)."""
+
+    @property
+    def run_metrics(self) -> tuple[str, ...]:
+        """Names of the numbers that are always there; others (per class) may join them."""
+        ...
+
+    def over_run(self, rows: Sequence[tuple[Sample, ScoreOrNot]]) -> Mapping[str, float]:
+        """The numbers over a run's samples and scores; each in [0, 1]. What is undefined is left out, never 0 or NaN."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ScorerSettings:
+    """What a scorer is made from.
+
+    Attributes:
+        name: The scorer's name.
+        argument: What stands after a colon in the suite file (`recorded:correct` has `correct`); empty without one.
+        options: Options by kebab-case key.
+        contract: The suite's `contract.json`, or None.
+    """
+
+    name: str
+    argument: str = ""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    contract: Any = None
+
+    def only(self, *known: str) -> None:
+        """Refuse options the scorer does not know.
+
+        Raises:
+            ConfigError: An unknown option; the message names the nearest known one.
+        """
+        from difflib import get_close_matches
+
+        for key in self.options:
+            if key not in known:
+                near = get_close_matches(key, known, n=1)
+                hint = f"did you mean '{near[0]}'?" if near else f"known options: {', '.join(known) or 'none'}"
+                raise ConfigError(f"scorer '{self.name}': unknown option '{key}'", hint=hint)
+
+
+def make_scorer(settings: ScorerSettings) -> Scorer:
+    """Make a scorer by name: a built-in one, or one that an installed package names in `aigate.scorers`.
+
+    Raises:
+        ConfigError: No scorer of that name, or its options are wrong.
+        MissingExtraError: It needs a package that is not installed.
+    """
+    return _factory(settings.name)(settings)
+
+
+def scorer_from_spec(spec: MetricSpec) -> Scorer:
+    """The scorer that a run's header names, made again from what is stored there."""
+    name, _, argument = spec.scorer.partition(":")
+    options = {key: value for key, value in spec.options.items() if key != "schema"}
+    return make_scorer(ScorerSettings(name, argument, options, contract=spec.options.get("schema")))
+
+
+def _factory(name: str) -> Callable[[ScorerSettings], Scorer]:
+    if name in BUILT_IN:
+        module, _, attribute = BUILT_IN[name].partition(":")
+        found: Callable[[ScorerSettings], Scorer] = getattr(import_module(module), attribute)
+        return found
+    installed = {entry.name: entry for entry in entry_points(group=GROUP)}
+    if name in installed:
+        loaded: Callable[[ScorerSettings], Scorer] = installed[name].load()
+        return loaded
+    from difflib import get_close_matches
+
+    known = sorted({*BUILT_IN, *installed})
+    near = get_close_matches(name, known, n=1)
+    hint = f"did you mean '{near[0]}'?" if near else f"known scorers: {', '.join(known)}"
+    raise ConfigError(f"unknown scorer '{name}'", hint=hint)
