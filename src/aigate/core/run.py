@@ -121,7 +121,12 @@ class RunHeader:
             "format": RUN_FORMAT,
             "version": str(self.version),
             "provider": dict(self.provider),
-            "suite": {"name": self.suite_name, "digest": self.suite_digest, "size": self.suite_size, "subset": self.subset},
+            "suite": {
+                "name": self.suite_name,
+                "digest": self.suite_digest,
+                "size": self.suite_size,
+                "subset": self.subset,
+            },
             "prompt_digest": self.prompt_digest,
             "parameters": dict(self.parameters),
             "metrics": [spec.to_dict() for spec in self.metrics],

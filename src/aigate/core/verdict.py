@@ -235,7 +235,10 @@ class Verdict:
         if self:
             return
         kind = {Status.FAIL: GateFailed, Status.INCONCLUSIVE: GateInconclusive}.get(self.status, GateErrored)
-        lines = [f"{self.status}: {self.candidate}", *(f"  {c.label}: {c.summary}" for c in self.checks if c.status is not Status.PASS)]
+        lines = [
+            f"{self.status}: {self.candidate}",
+            *(f"  {c.label}: {c.summary}" for c in self.checks if c.status is not Status.PASS),
+        ]
         raise kind("\n".join(lines), verdict=self)
 
     def to_dict(self) -> dict[str, Any]:

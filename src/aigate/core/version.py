@@ -142,7 +142,9 @@ class VersionId:
             VersionIdError: The text carries a hash instead (compare with `matches`), or is no label at all.
         """
         if _HASHED.search(text):
-            raise VersionIdError(f"{text!r} carries a hash and cannot be read back", hint="compare with VersionId.matches(text)")
+            raise VersionIdError(
+                f"{text!r} carries a hash and cannot be read back", hint="compare with VersionId.matches(text)"
+            )
         pieces = text.split("_")
         if len(pieces) != 3:
             raise VersionIdError(f"{text!r} is no encoded version: expected three parts joined by '_'", hint=_HINT)

@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib import import_module
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+from aigate.core.registry import Registry, refuse_unknown
 from aigate.core.response import Response
 from aigate.core.sample import Message, Sample
 from aigate.core.version import VersionId
 from aigate.errors import ProviderConfigError
 
-__all__ = ["BUILT_IN", "Provider", "ProviderSettings", "Request", "make_provider"]
+__all__ = ["PROVIDERS", "Provider", "ProviderSettings", "Request", "make_provider"]
 
-BUILT_IN: Mapping[str, str] = {
-    "callable": "aigate.providers.callable:from_settings",
-    "extractive": "aigate.providers.extractive:from_settings",
-    "openai": "aigate.providers.openai:from_settings",
-    "replay": "aigate.providers.replay:from_settings",
-}
-GROUP = "aigate.providers"
+PROVIDERS = Registry(
+    kind="provider",
+    group="aigate.providers",
+    built_in={
+        "callable": "aigate.providers.callable:from_settings",
+        "extractive": "aigate.providers.extractive:from_settings",
+        "openai": "aigate.providers.openai:from_settings",
+        "replay": "aigate.providers.replay:from_settings",
+    },
+    error=ProviderConfigError,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,13 +100,7 @@ class ProviderSettings:
         Raises:
             ProviderConfigError: An unknown option; the message names the nearest known one.
         """
-        from difflib import get_close_matches
-
-        for key in self.options:
-            if key not in known:
-                near = get_close_matches(key, known, n=1)
-                hint = f"did you mean '{near[0]}'?" if near else f"known options: {', '.join(known) or 'none'}"
-                raise ProviderConfigError(f"provider '{provider}': unknown option '{key}'", hint=hint)
+        refuse_unknown(self.options, known, where=f"provider '{provider}'", error=ProviderConfigError)
 
 
 def make_provider(name: str, settings: ProviderSettings) -> Provider:
@@ -112,22 +109,5 @@ def make_provider(name: str, settings: ProviderSettings) -> Provider:
     Raises:
         ProviderConfigError: No provider of that name, or its settings are wrong.
     """
-    factory = _factory(name)
-    return factory(settings)
-
-
-def _factory(name: str) -> Callable[[ProviderSettings], Provider]:
-    if name in BUILT_IN:
-        module, _, attribute = BUILT_IN[name].partition(":")
-        found: Callable[[ProviderSettings], Provider] = getattr(import_module(module), attribute)
-        return found
-    installed = {entry.name: entry for entry in entry_points(group=GROUP)}
-    if name in installed:
-        loaded: Callable[[ProviderSettings], Provider] = installed[name].load()
-        return loaded
-    from difflib import get_close_matches
-
-    known = sorted({*BUILT_IN, *installed})
-    near = get_close_matches(name, known, n=1)
-    hint = f"did you mean '{near[0]}'?" if near else f"known providers: {', '.join(known)}"
-    raise ProviderConfigError(f"unknown provider '{name}'", hint=hint)
+    provider: Provider = PROVIDERS.factory(name)(settings)
+    return provider

@@ -2,33 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib import import_module
-from importlib.metadata import entry_points
 from typing import Any, Protocol, runtime_checkable
 
+from aigate.core.registry import Registry, refuse_unknown
 from aigate.core.response import Response
 from aigate.core.sample import Sample
 from aigate.core.score import MetricSpec, ScoreOrNot, Unscored
 from aigate.errors import ConfigError
 
-__all__ = ["BUILT_IN", "RunScorer", "Scorer", "ScorerSettings", "make_scorer", "scorer_from_spec"]
+__all__ = ["SCORERS", "RunScorer", "Scorer", "ScorerSettings", "make_scorer", "scorer_from_spec"]
 
-BUILT_IN: Mapping[str, str] = {
-    "bleu": "aigate.scorers.text:bleu",
-    "chrf": "aigate.scorers.text:chrf",
-    "classification": "aigate.scorers.classification:from_settings",
-    "contract": "aigate.scorers.contract:from_settings",
-    "exact_match": "aigate.scorers.exact:exact_match",
-    "grounding": "aigate.scorers.grounding:from_settings",
-    "includes": "aigate.scorers.exact:includes",
-    "recorded": "aigate.scorers.recorded:from_settings",
-    "rouge_l": "aigate.scorers.text:rouge_l",
-    "shape": "aigate.scorers.shape:from_settings",
-    "token_f1": "aigate.scorers.text:token_f1",
-}
-GROUP = "aigate.scorers"
+SCORERS = Registry(
+    kind="scorer",
+    group="aigate.scorers",
+    built_in={
+        "bleu": "aigate.scorers.text:bleu",
+        "chrf": "aigate.scorers.text:chrf",
+        "classification": "aigate.scorers.classification:from_settings",
+        "contract": "aigate.scorers.contract:from_settings",
+        "exact_match": "aigate.scorers.exact:exact_match",
+        "grounding": "aigate.scorers.grounding:from_settings",
+        "includes": "aigate.scorers.exact:includes",
+        "recorded": "aigate.scorers.recorded:from_settings",
+        "rouge_l": "aigate.scorers.text:rouge_l",
+        "shape": "aigate.scorers.shape:from_settings",
+        "token_f1": "aigate.scorers.text:token_f1",
+    },
+    error=ConfigError,
+)
 
 
 @runtime_checkable
@@ -90,13 +93,7 @@ class ScorerSettings:
         Raises:
             ConfigError: An unknown option; the message names the nearest known one.
         """
-        from difflib import get_close_matches
-
-        for key in self.options:
-            if key not in known:
-                near = get_close_matches(key, known, n=1)
-                hint = f"did you mean '{near[0]}'?" if near else f"known options: {', '.join(known) or 'none'}"
-                raise ConfigError(f"scorer '{self.name}': unknown option '{key}'", hint=hint)
+        refuse_unknown(self.options, known, where=f"scorer '{self.name}'", error=ConfigError)
 
 
 def make_scorer(settings: ScorerSettings) -> Scorer:
@@ -106,7 +103,8 @@ def make_scorer(settings: ScorerSettings) -> Scorer:
         ConfigError: No scorer of that name, or its options are wrong.
         MissingExtraError: It needs a package that is not installed.
     """
-    return _factory(settings.name)(settings)
+    scorer: Scorer = SCORERS.factory(settings.name)(settings)
+    return scorer
 
 
 def scorer_from_spec(spec: MetricSpec) -> Scorer:
@@ -114,20 +112,3 @@ def scorer_from_spec(spec: MetricSpec) -> Scorer:
     name, _, argument = spec.scorer.partition(":")
     options = {key: value for key, value in spec.options.items() if key != "schema"}
     return make_scorer(ScorerSettings(name, argument, options, contract=spec.options.get("schema")))
-
-
-def _factory(name: str) -> Callable[[ScorerSettings], Scorer]:
-    if name in BUILT_IN:
-        module, _, attribute = BUILT_IN[name].partition(":")
-        found: Callable[[ScorerSettings], Scorer] = getattr(import_module(module), attribute)
-        return found
-    installed = {entry.name: entry for entry in entry_points(group=GROUP)}
-    if name in installed:
-        loaded: Callable[[ScorerSettings], Scorer] = installed[name].load()
-        return loaded
-    from difflib import get_close_matches
-
-    known = sorted({*BUILT_IN, *installed})
-    near = get_close_matches(name, known, n=1)
-    hint = f"did you mean '{near[0]}'?" if near else f"known scorers: {', '.join(known)}"
-    raise ConfigError(f"unknown scorer '{name}'", hint=hint)
