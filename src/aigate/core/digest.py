@@ -1,7 +1,7 @@
 """Canonical JSON and digests: the same content has the same bytes, on every machine.
 
 Canonical here means: UTF-8, keys sorted by code point, no insignificant space, no NaN or infinity, and numbers in
-Python's shortest round-trip form. `1` and `1.0` are different content (a golden that holds an integer holds an integer).
+Python's shortest round-trip form. `1` and `1.0` are different content: a golden that holds an integer holds an integer.
 It is close to RFC 8785 (JCS) but does not fold `1.0` into `1`.
 """
 

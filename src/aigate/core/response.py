@@ -38,6 +38,8 @@ class FaultKind(StrEnum):
     """404: the declared model or endpoint does not exist for this key."""
     QUOTA = "quota"
     """The account is out of credit."""
+    ADAPTER = "adapter"
+    """The provider adapter itself broke: a defect of the code that calls, not of what is called."""
     MISSING = "missing"
     """The recording holds no answer for this sample and repeat."""
 

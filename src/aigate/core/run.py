@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from aigate.core.digest import combined_digest, digest_of
 from aigate.core.ledger import Ledger, Outcome
 from aigate.core.response import Response
 from aigate.core.sample import Sample
 from aigate.core.score import MetricSpec, ScoreOrNot, score_from_dict
 from aigate.core.version import VersionId
 
-__all__ = ["RUN_FORMAT", "Result", "Run", "RunHeader", "run_digest"]
+__all__ = ["RUN_FORMAT", "Result", "Run", "RunHeader"]
 
 RUN_FORMAT = "aigate.run/1"
 
@@ -57,7 +56,7 @@ class Result:
         """The inverse of `to_dict`.
 
         Raises:
-            KeyError, ValueError, TypeError: The row is no result; the reader of run files turns it into an error with file:line.
+            KeyError, ValueError, TypeError: The row is no result; `aigate.core.runfile` turns it into file:line.
         """
         response = row["response"]
         return cls(
@@ -168,10 +167,10 @@ class RunHeader:
             started_at=row["started_at"],
         )
 
-    @cached_property
-    def digest(self) -> str:
-        """The digest of the header."""
-        return digest_of(self.to_dict())
+    def same_conditions(self) -> Mapping[str, Any]:
+        """All of it but when, where and with which library versions: what two parts of one run must share."""
+        whole = self.to_dict()
+        return {key: value for key, value in whole.items() if key not in {"started_at", "commit", "libraries"}}
 
 
 @dataclass(frozen=True)
@@ -180,9 +179,9 @@ class Run:
 
     Attributes:
         header: What was run.
-        samples: The samples by id, in suite order.
-        results: Every sample and repeat, sorted by suite order and repeat.
-        digest: The run file's digest (see `run_digest`).
+        samples: The samples by id, sorted by id.
+        results: Every sample and repeat, sorted by id and repeat.
+        digest: The run file's digest (see `aigate.core.runfile`).
         finished_at: UTC, ISO 8601.
         source: Where it was read from, for messages; not part of its identity.
     """
@@ -214,8 +213,3 @@ class Run:
 
     def __len__(self) -> int:
         return len(self.samples)
-
-
-def run_digest(header_digest: str, result_digests: Sequence[str]) -> str:
-    """The digest that closes a run file: of the header and of every result, in whatever order results arrived."""
-    return combined_digest([f"header:{header_digest}", *result_digests])

@@ -17,7 +17,7 @@ UnscoredReason = Literal[
 """Why there is no score.
 
 judge_error: the scorer or judge broke. infrastructure_error: there was no answer, and not by the candidate's fault.
-unparseable: the scorer could not read the output at all; the candidate is to blame, so the runner stores the worst score.
+unparseable: the scorer could not read the output; the candidate is to blame, so the runner stores the worst score.
 no_reference, not_applicable: the sample holds nothing to judge by (it is outside the metric, in both runs alike).
 not_run: early stop or budget.
 """
@@ -69,7 +69,7 @@ class Unscored:
 
     @property
     def applicable(self) -> bool:
-        """False when the metric has nothing to say about this sample; True when a score should be here and is missing."""
+        """True when a score should be here and is missing; False when the metric does not concern the sample."""
         return self.reason not in {"no_reference", "not_applicable"}
 
     def to_dict(self) -> dict[str, Any]:

@@ -145,6 +145,11 @@ class CheckOutcome:
         """The check and its metric, e.g. `min-score faithfulness`."""
         return f"{self.check} {self.metric}" if self.metric else self.check
 
+    @property
+    def baseline_bound(self) -> bool:
+        """True when it compared with a baseline: it used the repeats of two runs."""
+        return len(self.n_repeats) > 1
+
     def to_dict(self) -> dict[str, Any]:
         """The outcome as JSON; every field is always there."""
         return {

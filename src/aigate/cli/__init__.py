@@ -1,0 +1,1 @@
+"""The command line: parse, call, map the status to an exit code."""

@@ -1,0 +1,142 @@
+"""`aigate goldens`: check a suite, import samples."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from aigate.cli.options import add_command
+
+if TYPE_CHECKING:
+    from aigate.cli.main import Context
+
+__all__ = ["add_parser"]
+
+
+def add_parser(commands: Any) -> None:
+    """Say what the command takes."""
+    parser = add_command(
+        commands,
+        "goldens",
+        about="check a golden suite, or import samples",
+        example="aigate goldens check goldens/support-faq",
+    )
+    verbs = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    checking = add_command(
+        verbs,
+        "check",
+        about="every problem of a suite at once, and a description",
+        example="aigate goldens check goldens/support-faq",
+    )
+    checking.add_argument(
+        "folder", metavar="FOLDER", nargs="?", help="the suite; default: that of [tool.aigate] in pyproject.toml"
+    )
+    checking.add_argument("--format", choices=("json",), help="print JSON instead of text")
+    checking.set_defaults(run=check)
+    importing = add_command(
+        verbs,
+        "import",
+        about="samples from JSON Lines, JSON, CSV, Parquet or a Hugging Face data set",
+        example="aigate goldens import questions.csv --input question --reference answer --out goldens/faq/samples.jsonl",
+    )
+    importing.add_argument("source", metavar="SOURCE", help="a file, or the name of a data set on the Hugging Face hub")
+    importing.add_argument("--out", metavar="FILE", required=True, help="the samples.jsonl to write; must not exist")
+    for field in ("id", "input", "reference", "contexts", "tags", "group"):
+        importing.add_argument(
+            f"--{field}",
+            metavar="FIELD",
+            dest=f"{field}_field",
+            help=f"the field that holds {field}; default: a well-known name",
+        )
+    importing.add_argument("--split", metavar="NAME", help="the split of a data set")
+    importing.add_argument("--revision", metavar="REV", help="the revision of a data set on the hub")
+    importing.add_argument("--limit", metavar="N", type=int, help="only the first N rows")
+    importing.set_defaults(run=import_)
+
+
+def check(arguments: argparse.Namespace, context: Context) -> int:
+    """Print problems, warnings and a description. Exits 2 when there is a problem."""
+    from aigate.goldens.check import check_suite
+
+    report = check_suite(_folder(arguments, context), root=context.cwd)
+    problems, warnings = [*report.problems], list(report.warnings)
+    if report.passed:
+        problems += _unusable(report.path, context)
+    if arguments.format == "json":
+        whole = {**report.to_dict(), "problems": problems}
+        context.stdout.write(json.dumps(whole, indent=2, ensure_ascii=False) + "\n")
+    else:
+        _print(report.description, problems, warnings, context)
+    return 2 if problems else 0
+
+
+def _unusable(path: Path, context: Context) -> list[str]:
+    """What only the scorers and the policy can tell."""
+    from aigate.errors import AigateError
+    from aigate.gating.policy import Policy
+    from aigate.gating.run_metrics import run_metric_names
+    from aigate.goldens.suite import load_suite
+    from aigate.running.evaluation import primary_metric, scorers_of
+
+    where = f"{path / 'suite.toml'}: [policy]"
+    try:
+        suite = load_suite(path, root=context.cwd)
+        scorers = scorers_of(suite)
+        primary_metric(suite, scorers)
+        if suite.config.policy is not None:
+            policy = Policy.from_config(suite.config.policy, where=where)
+            names = [scorer.spec.metric for scorer in scorers]
+            policy.require_metrics(names, run_metric_names(scorers), suite.tags, where=where)
+    except AigateError as error:
+        return [error.message]
+    return []
+
+
+def _print(description: Any, problems: list[str], warnings: list[str], context: Context) -> None:
+    for problem in problems:
+        print(f"problem: {problem}", file=context.stdout)
+    for warning in warnings:
+        print(f"warning: {warning}", file=context.stdout)
+    for key, value in description.items():
+        shown = value if isinstance(value, str | int | float) else json.dumps(value, ensure_ascii=False)
+        print(f"{key}: {shown}", file=context.stdout)
+    print(f"{len(problems)} problems, {len(warnings)} warnings", file=context.stdout)
+
+
+def _folder(arguments: argparse.Namespace, context: Context) -> Path:
+    from aigate.errors import ConfigError
+    from aigate.goldens.settings import find_pyproject, resolve_settings
+
+    if arguments.folder:
+        return Path(arguments.folder)
+    settings = resolve_settings(flags={}, environ=context.environ, suite=None, pyproject=find_pyproject(context.cwd))
+    if settings["suite"].value is None:
+        raise ConfigError("no suite is named", hint="aigate goldens check FOLDER")
+    return Path(settings["suite"].value)
+
+
+def import_(arguments: argparse.Namespace, context: Context) -> int:
+    """Write samples, and say which field became what."""
+    from aigate.errors import UsageError
+    from aigate.goldens.interchange import import_samples
+    from aigate.goldens.samples import dump_samples
+
+    out = Path(arguments.out)
+    if out.exists():
+        raise UsageError(f"--out {out}: exists already", hint="choose another file; nothing is written over")
+    fields = {
+        f"{name}_field": getattr(arguments, f"{name}_field")
+        for name in ("id", "input", "reference", "contexts", "tags", "group")
+    }
+    found = import_samples(
+        arguments.source, **fields, split=arguments.split, revision=arguments.revision, limit=arguments.limit
+    )
+    out.parent.mkdir(parents=True, exist_ok=True)
+    dump_samples(found.samples, out)
+    told = ", ".join(f"{field} from '{name}'" for field, name in found.mapping.items())
+    print(f"{out}: {len(found.samples)} samples ({told})", file=context.stdout)
+    if found.ignored_fields:
+        print(f"not used: {', '.join(found.ignored_fields)}", file=context.stderr)
+    return 0

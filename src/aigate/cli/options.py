@@ -1,0 +1,131 @@
+"""Options that several commands share, and what they resolve to."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from aigate.cli.main import Context
+    from aigate.core.run import Run
+    from aigate.gating.policy import Policy
+    from aigate.goldens.settings import Setting
+    from aigate.goldens.suite import Suite
+
+__all__ = ["Chosen", "add_command", "add_format", "add_suite", "chosen", "named_baseline", "policy_in_force"]
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The suite and the settings in force.
+
+    Attributes:
+        suite: The suite.
+        settings: Every setting with its origin.
+    """
+
+    suite: Suite
+    settings: Mapping[str, Setting]
+
+    def __getitem__(self, key: str) -> Any:
+        """The value of a setting."""
+        return self.settings[key].value
+
+    def given(self, key: str) -> bool:
+        """True when something other than the default set it."""
+        return self.settings[key].origin != "default"
+
+
+def add_command(commands: Any, name: str, *, about: str, example: str) -> argparse.ArgumentParser:
+    """A command's parser, with its example in the help."""
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name,
+        help=about,
+        description=about[0].upper() + about[1:] + ".",
+        epilog=f"example: {example}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    return parser
+
+
+def add_suite(parser: argparse.ArgumentParser) -> None:
+    """`--suite`."""
+    parser.add_argument(
+        "--suite", metavar="FOLDER", help="the golden suite; default: that of [tool.aigate] in pyproject.toml"
+    )
+
+
+def add_format(parser: argparse.ArgumentParser) -> None:
+    """`--format`."""
+    parser.add_argument("--format", choices=("json", "markdown"), help="also write this document on standard output")
+
+
+def chosen(context: Context, flags: Mapping[str, Any]) -> Chosen:
+    """The settings in force, and the suite they name.
+
+    Raises:
+        UsageError: A wrong setting, or a suite that cannot be read.
+    """
+    from aigate.errors import ConfigError
+    from aigate.goldens.settings import find_pyproject, resolve_settings
+    from aigate.goldens.suite import load_suite
+
+    pyproject = find_pyproject(context.cwd)
+    places: dict[str, Any] = {"flags": flags, "environ": context.environ, "pyproject": pyproject}
+    first = resolve_settings(**places, suite=None)
+    if first["suite"].value is None:
+        raise ConfigError(
+            "no suite is named", hint='--suite FOLDER, or suite = "goldens/NAME" under [tool.aigate] in pyproject.toml'
+        )
+    suite = load_suite(Path(first["suite"].value), root=context.cwd)
+    return Chosen(suite, resolve_settings(**places, suite=suite.config))
+
+
+def policy_in_force(found: Chosen, primary: str) -> Policy:
+    """The suite's policy, with `--threshold` in it.
+
+    Raises:
+        ConfigError: No policy and no threshold, or a wrong policy.
+    """
+    from aigate.errors import ConfigError
+    from aigate.gating.checks.min_score import MinScore
+    from aigate.gating.policy import Policy
+
+    where = f"{found.suite.path / 'suite.toml'}: [policy]"
+    threshold = found["threshold"]
+    if found.suite.config.policy is None and threshold is None:
+        raise ConfigError(f"{where}: there is no policy", hint="give --threshold 0.85, or write a [policy] with checks")
+    if not (found.suite.config.policy or {}).get("checks") and threshold is not None:
+        rest = {**(found.suite.config.policy or {}), "checks": [MinScore(primary, at_least=threshold).to_dict()]}
+        return Policy.from_config(rest, where=where)
+    policy = Policy.from_config(found.suite.config.policy or {}, where=where)
+    return policy if threshold is None else policy.with_threshold(primary, threshold)
+
+
+def named_baseline(suite: Suite, name: str, *, explicit: bool) -> Run | None:
+    """The run that a baseline's name or a run file's path stands for.
+
+    Args:
+        suite: Whose baselines are meant.
+        name: A name, or the path of a run file.
+        explicit: True when somebody asked for it: then it must be there.
+
+    Returns:
+        The run; None when the suite has no baseline of that name and nobody asked for it.
+
+    Raises:
+        BaselineError, RunFileError: It cannot be used.
+    """
+    from aigate.storing.baselines import Baselines
+    from aigate.storing.runs import load_run
+
+    baselines = Baselines(suite.path / "baselines")
+    if name in baselines.names():
+        return baselines.load(name)
+    if "/" in name or name.endswith(".jsonl") or Path(name).exists():
+        return load_run(name)
+    return baselines.load(name) if explicit else None

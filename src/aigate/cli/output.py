@@ -1,0 +1,47 @@
+"""Showing a verdict: for people on standard error, as a document on standard output."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from aigate.cli.main import Context
+    from aigate.core.run import Run
+    from aigate.core.verdict import Verdict
+
+__all__ = ["deliver", "verdict_json"]
+
+
+def deliver(
+    verdict: Verdict,
+    candidate: Run,
+    baseline: Run | None,
+    *,
+    arguments: argparse.Namespace,
+    context: Context,
+    stored: Path | None = None,
+) -> int:
+    """Show the verdict, write the document that was asked for, and give the exit code."""
+    from aigate.reports.markdown import markdown
+    from aigate.reports.story import tell
+    from aigate.reports.terminal import console_for, print_story
+
+    story = tell(verdict, candidate, baseline)
+    if arguments.format == "json":
+        context.stdout.write(verdict_json(verdict))
+    elif arguments.format == "markdown":
+        context.stdout.write(markdown(story))
+    context.stdout.flush()
+    console = console_for(context.stderr, environ_columns=context.environ.get("COLUMNS"))
+    print_story(story, console)
+    if stored is not None:
+        print(f"run: {stored}", file=context.stderr)
+    return verdict.exit_code
+
+
+def verdict_json(verdict: Verdict) -> str:
+    """The verdict as a JSON document: the same bytes for the same verdict."""
+    return json.dumps(verdict.to_dict(), ensure_ascii=True, allow_nan=False, indent=2) + "\n"

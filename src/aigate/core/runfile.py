@@ -1,0 +1,211 @@
+"""The run file, `aigate.run/1`, as text: lines in, a `Run` out, and back. Pure: reading and writing files is elsewhere.
+
+Line 1 is the header. Then one line per sample and repeat, in whatever order answers arrived; the first line of a
+sample carries the sample itself. The last line is `{"closing": {...}}` with counts and the digest. A file without a
+closing line is an interrupted run: it can be resumed, and is never compared.
+
+The digest is that of the header line, every result line and the closing counts, in any order of results, so that it
+says the same of a run however its answers arrived, and changes with every character of every line.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from aigate.core.digest import combined_digest, digest_of, json_line, sha256_text
+from aigate.core.ledger import Ledger, Outcome
+from aigate.core.run import RUN_FORMAT, Result, Run, RunHeader
+from aigate.core.sample import Sample
+from aigate.errors import RunFileError
+
+__all__ = ["PartialRun", "RunEncoder", "decode", "decode_partial"]
+
+
+@dataclass
+class RunEncoder:
+    """Writes the lines of one run file, in order: header, results, closing.
+
+    Attributes:
+        header: The run's header.
+    """
+
+    header: RunHeader
+    _digests: list[str] = field(default_factory=list)
+    _known: set[str] = field(default_factory=set)
+    _outcomes: list[Outcome] = field(default_factory=list)
+
+    def header_line(self) -> str:
+        """Line 1."""
+        return self._counted(json_line(self.header.to_dict()), prefix="header:")
+
+    def result_line(self, result: Result, sample: Sample) -> str:
+        """The line of one sample and repeat; holds the sample where it is the sample's first line."""
+        row = result.to_dict()
+        if sample.id not in self._known:
+            self._known.add(sample.id)
+            row = {"id": row.pop("id"), "repeat": row.pop("repeat"), "sample": sample.to_dict(), **row}
+        self._outcomes.append(result.outcome)
+        return self._counted(json_line(row))
+
+    def closing_line(self, *, finished_at: str) -> str:
+        """The last line: counts, ledger, time and digest."""
+        closing = {
+            "samples": len(self._known),
+            "results": len(self._outcomes),
+            "ledger": Ledger.of(self._outcomes).to_dict(),
+            "finished_at": finished_at,
+        }
+        return json_line({"closing": {**closing, "digest": _whole_digest(self._digests, closing)}})
+
+    def _counted(self, line: str, *, prefix: str = "") -> str:
+        self._digests.append(prefix + sha256_text(line))
+        return line
+
+
+@dataclass(frozen=True)
+class PartialRun:
+    """What stands in a run file, finished or not.
+
+    Attributes:
+        header: The header.
+        samples: Samples seen, by id, in order of appearance.
+        results: Results in order of appearance.
+        closing: The closing record; None for an interrupted run.
+        torn: True when the last line broke off in the middle.
+    """
+
+    header: RunHeader
+    samples: Mapping[str, Sample]
+    results: tuple[Result, ...]
+    closing: Mapping[str, Any] | None
+    torn: bool
+
+
+def decode(lines: Iterable[str], *, source: str) -> Run:
+    """A finished run from the lines of its file.
+
+    Args:
+        lines: The file's lines, without line ends.
+        source: The file's name, for messages.
+
+    Raises:
+        RunFileError: Not a run file, another format, a broken line, interrupted, or altered after it was closed.
+    """
+    lines = list(lines)
+    partial = decode_partial(lines, source=source)
+    if partial.closing is None:
+        raise RunFileError(
+            f"{source}: the run was interrupted after {len(partial.results)} results: it has no closing line",
+            hint=f"go on with 'aigate eval --resume --out {source}'; an interrupted run is never compared",
+        )
+    digest = _checked_digest(partial, lines, source)
+    order = {sample_id: index for index, sample_id in enumerate(sorted(partial.samples))}
+    return Run(
+        header=partial.header,
+        samples={sample_id: partial.samples[sample_id] for sample_id in sorted(partial.samples)},
+        results=tuple(sorted(partial.results, key=lambda result: (order[result.sample_id], result.repeat))),
+        digest=digest,
+        finished_at=partial.closing["finished_at"],
+        source=source,
+    )
+
+
+def decode_partial(lines: Sequence[str], *, source: str) -> PartialRun:
+    """Whatever stands in a run file, finished or not; a torn last line is left out and said.
+
+    Raises:
+        RunFileError: Not a run file, another format, or a broken line that is not the last.
+    """
+    if not lines:
+        raise RunFileError(f'{source}: empty: expected a header line with "format": "{RUN_FORMAT}"', hint=_MAKE)
+    header = _decode_header(lines[0], source)
+    samples: dict[str, Sample] = {}
+    results: dict[tuple[str, int], Result] = {}
+    closing: Mapping[str, Any] | None = None
+    for number, line in enumerate(lines[1:], start=2):
+        if closing is not None:
+            raise RunFileError(f"{source}:{number}: a line after the closing line", hint=_ALTERED)
+        try:
+            row = json.loads(line, parse_constant=_refuse_constant)
+            if "closing" in row:
+                closing = row["closing"]
+                continue
+            result = _decode_result(row, samples)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            if number == len(lines):
+                return PartialRun(header, samples, tuple(results.values()), None, torn=True)
+            raise RunFileError(f"{source}:{number}: broken line: {_described(error)}", hint=_ALTERED) from None
+        if result.key in results:
+            raise RunFileError(
+                f"{source}:{number}: '{result.sample_id}' repeat {result.repeat} stands twice", hint=_ALTERED
+            )
+        results[result.key] = result
+    return PartialRun(header, samples, tuple(results.values()), closing, torn=False)
+
+
+def _decode_header(line: str, source: str) -> RunHeader:
+    try:
+        row = json.loads(line, parse_constant=_refuse_constant)
+        found = row.get("format") if isinstance(row, dict) else None
+    except ValueError:
+        found = None
+    if found != RUN_FORMAT:
+        if isinstance(found, str) and found.startswith("aigate.run/"):
+            raise RunFileError(
+                f"{source}:1: format {found!r} is not read by this version, which reads {RUN_FORMAT!r}",
+                hint="install the version of aigate that wrote it",
+            )
+        raise RunFileError(f'{source}:1: not a run file: expected "format": "{RUN_FORMAT}"', hint=_MAKE)
+    try:
+        return RunHeader.from_dict(row)
+    except (KeyError, TypeError, ValueError) as error:
+        raise RunFileError(f"{source}:1: broken header: {_described(error)}", hint=_ALTERED) from None
+
+
+def _decode_result(row: Any, samples: dict[str, Sample]) -> Result:
+    result = Result.from_dict(row)
+    if "sample" in row:
+        samples[result.sample_id] = Sample.from_dict(row["sample"])
+    if result.sample_id not in samples:
+        raise ValueError(f"the first line of sample '{result.sample_id}' does not carry the sample")
+    if samples[result.sample_id].id != result.sample_id:
+        raise ValueError(f"'{result.sample_id}' carries the sample '{samples[result.sample_id].id}'")
+    return result
+
+
+def _checked_digest(partial: PartialRun, lines: Sequence[str], source: str) -> str:
+    """The run's digest, after comparing it and the counts with what the closing line says."""
+    closing = dict(partial.closing or {})
+    stated = closing.pop("digest", None)
+    row_digests = [sha256_text(line) for line in lines[1:-1]]
+    computed = _whole_digest(["header:" + sha256_text(lines[0]), *row_digests], closing)
+    if stated != computed:
+        raise RunFileError(
+            f"{source}: altered after it was closed: the closing line says {stated}, the content gives {computed}",
+            hint=_ALTERED,
+        )
+    counted = (len(partial.samples), len(partial.results), Ledger.of(r.outcome for r in partial.results).to_dict())
+    if (closing.get("samples"), closing.get("results"), closing.get("ledger")) != counted:
+        raise RunFileError(f"{source}: the closing counts are not those of the lines", hint=_ALTERED)
+    if not isinstance(closing.get("finished_at"), str):
+        raise RunFileError(f"{source}: the closing line has no finished_at", hint=_ALTERED)
+    return computed
+
+
+def _whole_digest(line_digests: Sequence[str], closing: Mapping[str, Any]) -> str:
+    return combined_digest([*line_digests, "closing:" + digest_of(closing)])
+
+
+def _refuse_constant(name: str) -> float:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _described(error: Exception) -> str:
+    return f"missing {error}" if isinstance(error, KeyError) else str(error)
+
+
+_MAKE = "make one with 'aigate eval --out RUN'"
+_ALTERED = "take the file from where it was written, or run 'aigate eval' again"

@@ -1,0 +1,1 @@
+"""The decision: two runs and a policy in, one verdict out."""

@@ -1,0 +1,1 @@
+"""Checks: one rule each, one file each, found by name."""

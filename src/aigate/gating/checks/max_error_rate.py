@@ -1,0 +1,79 @@
+"""`max-error-rate`: answers come back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from aigate.core.verdict import CheckOutcome, Interval, Moved, Reason, Status
+from aigate.gating.checks.base import ConfiguredCheck, Evidence, share
+from aigate.gating.reasons import reason
+from aigate.stats.intervals import wilson_interval
+
+__all__ = ["MaxErrorRate"]
+
+LISTED = 50
+
+
+@dataclass(frozen=True)
+class MaxErrorRate(ConfiguredCheck):
+    """The share of calls that gave no answer, after retries, is at most a bound.
+
+    What counts: provider errors and infrastructure errors, over all samples and repeats that were asked. A refused,
+    truncated or unparseable answer is an answer, a bad one: the scores see it.
+
+    Status: pass when the rate is at most the bound; fail when it is above; inconclusive with fewer than two samples.
+
+    Attributes:
+        at_most: The bound, in [0, 1].
+    """
+
+    name: ClassVar[str] = "max-error-rate"
+    needs_baseline: ClassVar[bool] = False
+
+    at_most: float
+
+    def __post_init__(self) -> None:
+        share(self.at_most, "at-most")
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """None: it decides on the ledger."""
+        return ()
+
+    def judge(self, evidence: Evidence) -> CheckOutcome:
+        """Hold the error rate against the bound."""
+        run, level = evidence.candidate, 1.0 - 2.0 * evidence.settings.alpha
+        errors, asked = run.ledger.unanswered, run.ledger.asked
+        if len(run.samples) < 2 or asked == 0:
+            why = reason("fewer-than-two-samples", f"{asked} calls decide nothing")
+            return CheckOutcome(self.name, Status.INCONCLUSIVE, why.text, threshold=self.at_most, reasons=(why,))
+        rate = errors / asked
+        low, high = wilson_interval(errors, asked, level=level)
+        status, reasons = self._decided(rate, errors, asked)
+        return CheckOutcome(
+            check=self.name,
+            status=status,
+            summary=f"{errors} of {asked} calls gave no answer ({rate:.2%}, at most {self.at_most:.2%})",
+            observed=rate,
+            interval=Interval(low, high, level, "Wilson"),
+            threshold=self.at_most,
+            n_samples=len(run.samples),
+            n_groups=len({sample.unit for sample in run.samples.values()}),
+            n_repeats=(run.header.repeats,),
+            share_used=len(run.samples) / run.header.suite_size,
+            moved=_unanswered(evidence),
+            reasons=reasons,
+        )
+
+    def _decided(self, rate: float, errors: int, asked: int) -> tuple[Status, tuple[Reason, ...]]:
+        if rate <= self.at_most:
+            return Status.PASS, ()
+        text = f"{errors} of {asked} calls gave no answer: {rate:.2%}, above {self.at_most:.2%}"
+        return Status.FAIL, (reason("error-rate", text, "read the errors; run again if it was an outage"),)
+
+
+def _unanswered(evidence: Evidence) -> tuple[Moved, ...]:
+    found = [result for result in evidence.candidate.results if result.outcome.unanswered and result.response]
+    faults = [(result.sample_id, result.response.fault) for result in found if result.response]
+    return tuple(Moved(id_, None, None, f"{fault.kind}: {fault.message}") for id_, fault in faults[:LISTED] if fault)

@@ -1,0 +1,195 @@
+"""`min-score`: the mean over the whole golden set reaches the threshold. This is what `--threshold 0.85` means."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from aigate.core.score import ScoreOrNot, Unscored
+from aigate.core.verdict import CheckOutcome, Interval, Moved, Reason, Status
+from aigate.gating.checks.base import ConfiguredCheck, Evidence, share
+from aigate.gating.comparison import Trials, applies, trials_of
+from aigate.gating.reasons import reason
+from aigate.gating.run_metrics import rows_of, run_scorer
+from aigate.stats.bootstrap import mean_interval
+
+__all__ = ["MinScore"]
+
+SLACK = 1e-12  # a mean that equals the threshold up to rounding reaches it
+LISTED = 50
+RESAMPLES = 400
+
+
+@dataclass(frozen=True)
+class MinScore(ConfiguredCheck):
+    """The mean of a metric is at least a threshold.
+
+    What it does: Takes the mean over every sample of the run (repeats averaged within a sample), every missing score
+    counted as the worst, and holds it against the threshold. It decides on this golden set as it is, so the interval
+    beside it is information, not part of the rule.
+
+    Status: pass when the mean reaches the threshold with every missing score at its worst; fail when it does not even
+    with every missing score at its best; inconclusive when the missing scores decide, or when there are fewer than two
+    samples; error when the metric was never computed or every score is missing.
+
+    Attributes:
+        metric: The metric; also one over the whole run, such as `accuracy.f1_macro`.
+        at_least: The threshold, in [0, 1], on the metric's own scale turned so that higher is better.
+    """
+
+    name: ClassVar[str] = "min-score"
+    needs_baseline: ClassVar[bool] = False
+
+    metric: str
+    at_least: float
+
+    def __post_init__(self) -> None:
+        share(self.at_least, "at-least")
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """The metric it decides on."""
+        return (self.metric,)
+
+    def judge(self, evidence: Evidence) -> CheckOutcome:
+        """Hold the mean against the threshold."""
+        run = evidence.candidate
+        spec = run.header.metric(self.metric)
+        if spec is None:
+            return self._over_run(evidence)
+        ids = tuple(id_ for id_ in run.samples if applies(run, id_, self.metric))
+        trials = trials_of(run, spec, ids)
+        if not trials.present.any():
+            return self._nothing(
+                "metric-missing", f"every score of '{self.metric}' is missing", _first_missing(evidence, self.metric)
+            )
+        worst, best = (_mean(trials, missing) for missing in (0.0, 1.0))
+        status, reasons = self._decided(worst, best, len(ids))
+        units = [run.samples[id_].unit for id_ in ids]
+        interval = _interval(trials, units, evidence.settings.alpha, evidence.seed)
+        missing = int((~trials.present).sum())
+        return CheckOutcome(
+            check=self.name,
+            status=status,
+            summary=self._summary(worst, interval, missing),
+            metric=self.metric,
+            observed=worst,
+            interval=interval,
+            threshold=self.at_least,
+            n_samples=len(ids),
+            n_groups=len(set(units)),
+            n_repeats=(run.header.repeats,),
+            share_used=len(ids) / run.header.suite_size,
+            moved=_lowest(ids, trials, self.at_least),
+            reasons=reasons,
+            details={"missing": missing, "mean_if_missing_were_best": best},
+        )
+
+    def _decided(self, worst: float, best: float, n: int) -> tuple[Status, tuple[Reason, ...]]:
+        if n < 2:
+            return Status.INCONCLUSIVE, (_too_few(n),)
+        if worst + SLACK >= self.at_least:
+            return Status.PASS, ()
+        if best + SLACK < self.at_least:
+            text = f"mean {self.metric} is {worst:.4g}, below the threshold {self.at_least:g}"
+            return Status.FAIL, (reason("below-threshold", text, "read the lowest samples"),)
+        text = f"missing scores decide: the mean lies between {worst:.4g} and {best:.4g}"
+        return Status.INCONCLUSIVE, (reason("undecided-mean", text, "run again so that no score is missing"),)
+
+    def _summary(self, worst: float, interval: Interval, missing: int) -> str:
+        sign = "≥" if worst + SLACK >= self.at_least else "<"
+        counted = f", {missing} missing counted as worst" if missing else ""
+        bounds = f"{interval.level:.0%} interval {interval.low:.3f} to {interval.high:.3f}"
+        return f"mean {worst:.4g} {sign} {self.at_least:g} ({bounds}{counted})"
+
+    def _over_run(self, evidence: Evidence) -> CheckOutcome:
+        """The same for a metric over the whole run."""
+        run = evidence.candidate
+        if (found := run_scorer(run, self.metric)) is None:
+            listed = ", ".join(spec.metric for spec in run.header.metrics)
+            return self._nothing("metric-not-computed", f"'{self.metric}' was never computed", f"computed: {listed}")
+        scorer, name = found
+        rows = rows_of(run, self.metric.partition(".")[0])
+        if any(isinstance(score, Unscored) for _, score in rows):
+            why = reason(
+                "undecided-mean", f"scores behind '{self.metric}' are missing", "run again so that none is missing"
+            )
+            return CheckOutcome(self.name, Status.INCONCLUSIVE, why.text, metric=self.metric, reasons=(why,))
+        observed = scorer.over_run(rows).get(name)
+        if observed is None:
+            return self._nothing("undefined-metric", f"'{self.metric}' is undefined on this run", "")
+        status, reasons = self._decided(observed, observed, len({sample.id for sample, _ in rows}))
+        interval = _resampled(rows, lambda part: scorer.over_run(part).get(name), evidence, observed)
+        units = {sample.unit for sample, _ in rows}
+        return CheckOutcome(
+            check=self.name,
+            status=status,
+            summary=self._summary(observed, interval, 0),
+            metric=self.metric,
+            observed=observed,
+            interval=interval,
+            threshold=self.at_least,
+            n_samples=len({sample.id for sample, _ in rows}),
+            n_groups=len(units),
+            n_repeats=(run.header.repeats,),
+            share_used=len({sample.id for sample, _ in rows}) / run.header.suite_size,
+            reasons=reasons,
+        )
+
+    def _nothing(self, code: str, text: str, hint: str) -> CheckOutcome:
+        why = reason(code, text, hint)
+        return CheckOutcome(self.name, Status.ERROR, text, metric=self.metric, threshold=self.at_least, reasons=(why,))
+
+
+def _too_few(n: int) -> Reason:
+    return reason(
+        "fewer-than-two-samples", f"{n} sample{'' if n == 1 else 's'} decide nothing", "add samples to the suite"
+    )
+
+
+def _mean(trials: Trials, missing: float) -> float:
+    """The mean over samples of the mean over repeats, exactly rounded."""
+    per_sample = trials.filled(missing).mean(axis=1)
+    return math.fsum(per_sample) / len(per_sample)
+
+
+def _interval(trials: Trials, units: list[str], alpha: float, seed: int) -> Interval:
+    """The interval of the mean with missing scores at their worst; each end is a one-sided bound at `alpha`."""
+    level = 1.0 - 2.0 * alpha
+    _, groups = np.unique(units, return_inverse=True)
+    low, high = mean_interval(trials.filled(0.0).mean(axis=1), groups, level=level, seed=seed)
+    return Interval(float(low), float(high), level, "Wilson for 0/1 scores of single samples, else Bayesian bootstrap")
+
+
+def _resampled(rows, number, evidence: Evidence, observed: float) -> Interval:  # type: ignore[no-untyped-def]
+    """Percentile bootstrap over units; a resample on which the number is undefined is left out."""
+    rng = np.random.default_rng(evidence.seed)
+    by_unit: dict[str, list[tuple[object, ScoreOrNot]]] = {}
+    for row in rows:
+        by_unit.setdefault(row[0].unit, []).append(row)
+    parts = list(by_unit.values())
+    drawn = (rng.integers(len(parts), size=len(parts)) for _ in range(RESAMPLES))
+    numbers = [n for picks in drawn if (n := number([row for pick in picks for row in parts[pick]])) is not None]
+    level = 1.0 - 2.0 * evidence.settings.alpha
+    low, high = np.quantile(numbers or [observed], [evidence.settings.alpha, 1.0 - evidence.settings.alpha])
+    return Interval(float(low), float(high), level, "percentile bootstrap over groups")
+
+
+def _lowest(ids: tuple[str, ...], trials: Trials, threshold: float) -> tuple[Moved, ...]:
+    """The samples below the threshold, lowest first."""
+    means = trials.filled(0.0).mean(axis=1)
+    order = sorted(range(len(ids)), key=lambda row: (means[row], ids[row]))
+    low = [row for row in order if means[row] < threshold][:LISTED]
+    return tuple(
+        Moved(ids[row], None, float(means[row]), "" if trials.present[row].all() else "missing") for row in low
+    )
+
+
+def _first_missing(evidence: Evidence, metric: str) -> str:
+    for result in evidence.candidate.results:
+        if isinstance(score := result.scores.get(metric), Unscored):
+            return f"the first: {result.sample_id}: {score.explanation or score.reason}"
+    return ""

@@ -1,0 +1,107 @@
+"""`must-pass`: every sample with a tag reaches the bar, in every repeat. Outside the statistics: one failure blocks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from aigate.core.run import Result
+from aigate.core.score import Score, Unscored
+from aigate.core.verdict import CheckOutcome, Moved, Reason, Status
+from aigate.gating.checks.base import ConfiguredCheck, Evidence, share
+from aigate.gating.reasons import reason
+
+__all__ = ["MustPass"]
+
+
+@dataclass(frozen=True)
+class MustPass(ConfiguredCheck):
+    """Every sample that carries a tag scores at least a bar, in every repeat.
+
+    Status: pass when all of them do; fail when one does not; inconclusive when none fails but a score is missing, or
+    when the whole run has fewer than two samples; error when no sample carries the tag, or the metric was never
+    computed.
+
+    Attributes:
+        tag: The tag, e.g. `safety`.
+        metric: The metric; default: the run's primary metric.
+        at_least: The bar, in [0, 1].
+    """
+
+    name: ClassVar[str] = "must-pass"
+    needs_baseline: ClassVar[bool] = False
+
+    tag: str
+    metric: str | None = None
+    at_least: float = 1.0
+
+    def __post_init__(self) -> None:
+        share(self.at_least, "at-least")
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """The metric it decides on, where it is named."""
+        return (self.metric,) if self.metric else ()
+
+    def judge(self, evidence: Evidence) -> CheckOutcome:
+        """Look at every tagged sample and repeat."""
+        run = evidence.candidate
+        metric = self.metric or run.header.primary_metric
+        tagged = [id_ for id_, sample in run.samples.items() if self.tag in sample.tags]
+        if not tagged:
+            return self._error(metric, "no-such-tag", f"no sample carries the tag '{self.tag}'")
+        if run.header.metric(metric) is None:
+            return self._error(metric, "metric-not-computed", f"'{metric}' was never computed")
+        results = [result for id_ in tagged for result in run.by_sample[id_]]
+        failed = [result for result in results if self._missed(evidence, result, metric)]
+        missing = [result for result in results if _is_missing(result, metric)]
+        status, reasons = self._decided(len(tagged), failed, missing, n_samples=len(run.samples), metric=metric)
+        return CheckOutcome(
+            check=self.name,
+            status=status,
+            summary=f"{len(tagged) - len({r.sample_id for r in (*failed, *missing)})} of {len(tagged)} tagged '{self.tag}' pass",
+            metric=metric,
+            observed=1.0 - len({result.sample_id for result in failed}) / len(tagged),
+            threshold=self.at_least,
+            n_samples=len(tagged),
+            n_groups=len({run.samples[id_].unit for id_ in tagged}),
+            n_repeats=(run.header.repeats,),
+            share_used=len(tagged) / run.header.suite_size,
+            moved=tuple(_moved(result, metric) for result in (*failed, *missing)),
+            reasons=reasons,
+            details={"tag": self.tag},
+        )
+
+    def _missed(self, evidence: Evidence, result: Result, metric: str) -> bool:
+        spec, score = evidence.candidate.header.metric(metric), result.scores.get(metric)
+        return isinstance(score, Score) and spec is not None and not spec.better(score.value) >= self.at_least
+
+    def _decided(
+        self, tagged: int, failed: list[Result], missing: list[Result], *, n_samples: int, metric: str
+    ) -> tuple[Status, tuple[Reason, ...]]:
+        if failed:
+            ids = ", ".join(sorted({result.sample_id for result in failed}))
+            text = f"{len({r.sample_id for r in failed})} of {tagged} samples tagged '{self.tag}' miss {metric} >= {self.at_least:g}: {ids}"
+            return Status.FAIL, (
+                reason("must-pass", text, "these are not up for averaging: fix them or take the tag off"),
+            )
+        if missing:
+            text = f"{len(missing)} scores of samples tagged '{self.tag}' are missing"
+            return Status.INCONCLUSIVE, (reason("missing-decides", text, "run again so that no score is missing"),)
+        if n_samples < 2:
+            return Status.INCONCLUSIVE, (reason("fewer-than-two-samples", "the run holds a single sample"),)
+        return Status.PASS, ()
+
+    def _error(self, metric: str, code: str, text: str) -> CheckOutcome:
+        return CheckOutcome(self.name, Status.ERROR, text, metric=metric, reasons=(reason(code, text),))
+
+
+def _is_missing(result: Result, metric: str) -> bool:
+    score = result.scores.get(metric)
+    return score is None or (isinstance(score, Unscored) and score.applicable)
+
+
+def _moved(result: Result, metric: str) -> Moved:
+    score = result.scores.get(metric)
+    note = f"repeat {result.repeat}" if isinstance(score, Score) else "missing"
+    return Moved(result.sample_id, None, score.value if isinstance(score, Score) else None, note)

@@ -1,0 +1,261 @@
+"""`same-shape`: the outputs look as those of the baseline did: JSON keys, code fences, labels, length, refusals.
+
+A provider "upgrade" that wraps code in fences breaks every parser behind it and no unit test sees it. This check compares
+the distribution of output shapes sample by sample and names what changed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from aigate.core.registry import nearest
+from aigate.core.run import Result, Run
+from aigate.core.verdict import CheckOutcome, Moved, Reason, Status
+from aigate.errors import ConfigError
+from aigate.gating.checks.base import ConfiguredCheck, Evidence, share
+from aigate.gating.comparison import Floats
+from aigate.gating.family import trial_units
+from aigate.gating.reasons import reason
+from aigate.scorers.shape import describe_shape, shape_features
+from aigate.stats.relabel import relabel_test
+
+__all__ = ["SameShape"]
+
+NAMES: Mapping[str, str] = {
+    "abstains": "abstention",
+    "duplicate": "duplicated outputs",
+    "empty": "empty outputs",
+    "fence": "code fence",
+    "final_mark": "final answer mark",
+    "json": "JSON",
+    "json_keys": "JSON keys and types",
+    "leading": "first line",
+    "length": "length class",
+    "lines": "number of lines",
+    "markdown": "markdown",
+    "refusal": "refusals",
+    "truncated": "truncation",
+}
+RARE = 0.02  # values rarer than this in both runs are counted together as "other"
+LARGEST_BLIND_SPOT = 0.25  # a suite that cannot see a quarter of its outputs change cannot pass this check
+LISTED = 50
+
+
+@dataclass(frozen=True)
+class SameShape(ConfiguredCheck):
+    """The shapes of the outputs did not change against the baseline.
+
+    What it does: Describes every output by features (whole output parses as JSON, key set and types, code fence, label
+    on the first line, markdown, length class, lines, final answer mark, empty, refusal, abstention, truncation, same
+    output as another sample) and compares how often each value occurs, sample by sample, by one family-wise two-sided
+    relabelling test over all values of all features (maxT).
+
+    Status: fail when some value's share changed significantly and by at least half of `at-most`; pass when no value's
+    share changed by more than `at-most` and the suite is large enough to have seen a quarter of the outputs change;
+    inconclusive otherwise; error without a baseline to compare with.
+
+    Attributes:
+        at_most: Tolerated change of any shape's share, in [0, 1].
+        alpha: Error rate of the family, two-sided: the chance of blocking when shapes did not change.
+        ignore: Features that may change.
+    """
+
+    name: ClassVar[str] = "same-shape"
+    needs_baseline: ClassVar[bool] = True
+
+    at_most: float = 0.10
+    alpha: float = 0.01
+    ignore: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        share(self.at_most, "at-most")
+        if not 0.0 < self.alpha <= 0.5:
+            raise ConfigError(f"'alpha' is {self.alpha!r}: expected a number above 0, at most 0.5")
+        for feature in self.ignore:
+            if feature not in NAMES:
+                hint = nearest(feature, NAMES, kind="features")
+                raise ConfigError(f"'ignore' names '{feature}', which is no feature of a shape", hint=hint)
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """None: it decides on the outputs themselves."""
+        return ()
+
+    def judge(self, evidence: Evidence) -> CheckOutcome:
+        """Compare the shapes of both runs' outputs."""
+        if (nothing := evidence.no_comparison(self.name, None)) is not None:
+            return nothing
+        comparison = evidence.comparison
+        assert comparison is not None  # noqa: S101 - for the type checker: `no_comparison` returned None
+        ours, theirs = (_shapes(run, self.ignore) for run in (comparison.candidate, comparison.baseline))
+        ids = [id_ for id_ in comparison.shared if ours[id_] and theirs[id_]]
+        if not ids:
+            why = reason("no-answers", "no sample has an output in both runs")
+            return CheckOutcome(self.name, Status.ERROR, why.text, reasons=(why,))
+        units = [comparison.candidate.samples[id_].unit for id_ in ids]
+        shifts = _shifts(ours, theirs, ids, units, seed=evidence.seed, alpha=self.alpha)
+        return self._decided(evidence, shifts, ids, n_units=len(set(units)), ours=ours, theirs=theirs)
+
+    def _decided(
+        self,
+        evidence: Evidence,
+        shifts: Sequence[_Shift],
+        ids: Sequence[str],
+        *,
+        n_units: int,
+        ours: _Shapes,
+        theirs: _Shapes,
+    ) -> CheckOutcome:
+        shown = [s for s in shifts if s.p <= self.alpha and abs(s.change) >= self.at_most / 2]
+        moved = [s for s in shifts if abs(s.change) > self.at_most and s not in shown]
+        visible = math.ceil(math.log2(2 / self.alpha)) / n_units
+        status, reasons = self._status(shown, moved, visible, len(ids))
+        largest = max(shifts, key=lambda s: (abs(s.change), s.feature, s.value), default=None)
+        assert evidence.comparison is not None  # noqa: S101 - for the type checker
+        told = "; ".join(str(shift) for shift in (shown or moved)[:4])
+        return CheckOutcome(
+            check=self.name,
+            status=status,
+            summary=told
+            or f"no shape's share moved by more than {abs(largest.change) * 100 if largest else 0:.3g} points",
+            observed=abs(largest.change) if largest else 0.0,
+            threshold=self.at_most,
+            n_samples=len(ids),
+            n_groups=n_units,
+            n_repeats=(evidence.candidate.header.repeats, evidence.comparison.baseline.header.repeats),
+            alpha=self.alpha,
+            smallest_detectable_drop=min(1.0, visible),
+            share_used=len(ids) / evidence.candidate.header.suite_size,
+            moved=_moved(shown or moved, ids, ours, theirs),
+            reasons=reasons,
+            details={"shapes": [shift.to_dict() for shift in shifts if shift.change or shift in shown]},
+        )
+
+    def _status(
+        self, shown: Sequence[_Shift], moved: Sequence[_Shift], visible: float, n: int
+    ) -> tuple[Status, tuple[Reason, ...]]:
+        if n < 2:
+            return Status.INCONCLUSIVE, (reason("fewer-than-two-samples", f"{n} shared sample decides nothing"),)
+        if shown:
+            text = "the outputs changed shape: " + "; ".join(str(shift) for shift in shown[:6])
+            hint = "whatever parses the outputs may break: pin the format in the prompt, or change what reads it"
+            return Status.FAIL, (reason("shape-changed", text, hint),)
+        if moved:
+            text = "some outputs changed shape: " + "; ".join(str(shift) for shift in moved[:6])
+            return Status.INCONCLUSIVE, (reason("shape-moved", text, "add samples or repeats to settle it"),)
+        if visible > LARGEST_BLIND_SPOT:
+            text = f"{n} samples would only show a change of {visible:.0%} of the outputs or more"
+            return Status.INCONCLUSIVE, (reason("suite-too-small", text, "add samples to the suite"),)
+        return Status.PASS, ()
+
+
+_Shapes = Mapping[str, list[Mapping[str, str] | None]]
+"""Per sample, the features of each repeat's output; None for a repeat without output; empty without any."""
+
+
+@dataclass(frozen=True)
+class _Shift:
+    """How one value of one feature moved."""
+
+    feature: str
+    value: str
+    baseline: float
+    candidate: float
+    p: float
+
+    @property
+    def change(self) -> float:
+        return self.candidate - self.baseline
+
+    def __str__(self) -> str:
+        what = f"{NAMES[self.feature]}" if self.value == "yes" else f"{NAMES[self.feature]} '{self.value}'"
+        return f"{what} {self.baseline:.0%} → {self.candidate:.0%}"
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "feature": self.feature,
+            "value": self.value,
+            "baseline": self.baseline,
+            "candidate": self.candidate,
+            "p": self.p,
+        }
+
+
+def _shapes(run: Run, ignore: Sequence[str]) -> _Shapes:
+    counts = Counter(
+        r.response.output_digest for r in run.results if r.repeat == 0 and r.response and r.response.output is not None
+    )
+    found: dict[str, list[Mapping[str, str] | None]] = {}
+    for sample_id, results in run.by_sample.items():
+        features = [_features(result, counts, ignore) for result in results]
+        found[sample_id] = features if any(f is not None for f in features) else []
+    return found
+
+
+def _features(result: Result, counts: Mapping[str | None, int], ignore: Sequence[str]) -> Mapping[str, str] | None:
+    response = result.response
+    if response is None or response.output is None:
+        return None
+    shape = describe_shape(response.output, finish_reason=response.finish_reason, refusal=response.refusal)
+    repeated = counts[response.output_digest] > 1 and len(response.output) > 15  # short answers repeat by nature
+    features = {**shape_features(shape), "duplicate": "yes" if repeated else "no"}
+    return {feature: value for feature, value in features.items() if feature not in ignore}
+
+
+def _shifts(
+    ours: _Shapes, theirs: _Shapes, ids: Sequence[str], units: Sequence[str], *, seed: int, alpha: float
+) -> list[_Shift]:
+    """Every value of every feature with its shares and family-wise p-value, largest change first."""
+    columns = _columns(ours, theirs, ids)
+    candidate, baseline = (np.stack([_share(arm, ids, *c) for c in columns], axis=1) for arm in (ours, theirs))
+    mask = np.ones(candidate.shape, dtype=np.bool_)
+    # Shares over repeats stand in as one trial per arm: swapping whole arms is exact for any number of repeats only
+    # when both arms have the same number, and conservative enough for shapes otherwise, which rarely vary by repeat.
+    result = relabel_test(
+        trial_units(candidate[:, None, :], baseline[:, None, :], mask, units),
+        seed=seed,
+        alpha=alpha,
+        alternative="two-sided",
+    )
+    shifts = [
+        _Shift(feature, value, float(baseline[:, i].mean()), float(candidate[:, i].mean()), float(result.p_adjusted[i]))
+        for i, (feature, value) in enumerate(columns)
+    ]
+    return sorted(shifts, key=lambda s: (-abs(s.change), s.feature, s.value))
+
+
+def _columns(ours: _Shapes, theirs: _Shapes, ids: Sequence[str]) -> list[tuple[str, str]]:
+    """The values that occur often enough to be compared, and `other` for the rest; the common case of a flag is left out."""
+    counts = [Counter(item for id_ in ids for f in arm[id_] if f for item in f.items()) for arm in (ours, theirs)]
+    totals = [max(1, sum(1 for id_ in ids for f in arm[id_] if f)) for arm in (ours, theirs)]
+    every = {item for count in counts for item in count}
+    common = {i for i in every if any(c[i] / total >= RARE for c, total in zip(counts, totals, strict=True))}
+    rare = {(feature, "other") for feature, _ in every - common}
+    return sorted(item for item in common | rare if item[1] not in {"no", ""})
+
+
+def _share(arm: _Shapes, ids: Sequence[str], feature: str, value: str) -> Floats:
+    return np.array([_sample_share(arm[id_], feature, value) for id_ in ids], dtype=np.float64)
+
+
+def _sample_share(repeats: Sequence[Mapping[str, str] | None], feature: str, value: str) -> float:
+    values = [features[feature] for features in repeats if features is not None]
+    return sum(found == value for found in values) / len(values)
+
+
+def _moved(shifts: Sequence[_Shift], ids: Sequence[str], ours: _Shapes, theirs: _Shapes) -> tuple[Moved, ...]:
+    """The samples whose output changed in the first feature that is named."""
+    if not shifts:
+        return ()
+    feature, found = shifts[0].feature, []
+    for id_ in ids:
+        before, now = (next(f[feature] for f in arm[id_] if f is not None) for arm in (theirs, ours))
+        if before != now:
+            found.append(Moved(id_, None, None, f"{NAMES[feature]}: {before or 'none'} → {now or 'none'}"))
+    return tuple(found[:LISTED])

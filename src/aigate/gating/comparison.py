@@ -1,0 +1,314 @@
+"""Two runs side by side: which samples are the same, what forbids a comparison, and the paired scores of a metric."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aigate.core.run import Run
+from aigate.core.score import MetricSpec, Score, Unscored
+from aigate.core.verdict import Reason
+from aigate.core.version import Change
+from aigate.errors import NotComparableError
+from aigate.gating.reasons import reason
+
+__all__ = ["Comparison", "PairedScores", "Scenario", "Trials", "compare"]
+
+NEEDED_OVERLAP = 0.90
+TOLERATED_RELABELS = 0.02  # share of pairs whose identical outputs people or a judge may score differently
+MAX_NAMED = 5
+
+Scenario = Literal["observed", "worst", "best"]
+"""How missing scores are filled in: by what is there, or all against the candidate, or all in its favour."""
+
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Trials:
+    """The scores of one run for one metric, turned so that higher is better.
+
+    Attributes:
+        values: Shape (samples, repeats), in [0, 1]; 0 where missing.
+        present: Shape (samples, repeats); False where missing.
+    """
+
+    values: Floats
+    present: Bools
+
+    def filled(self, missing: float | None) -> Floats:
+        """The values with missing ones replaced; None means by the mean of the sample's other repeats."""
+        if missing is not None:
+            return np.where(self.present, self.values, missing)
+        counts = np.maximum(self.present.sum(axis=1, keepdims=True), 1)
+        means = np.where(self.present, self.values, 0.0).sum(axis=1, keepdims=True) / counts
+        return np.where(self.present, self.values, means)
+
+
+@dataclass(frozen=True)
+class PairedScores:
+    """One metric over the samples that both runs share and that the metric applies to.
+
+    Attributes:
+        metric: The metric.
+        ids: Sample ids, sorted.
+        units: The statistical unit of each sample.
+        tags: The tags of each sample.
+        candidate: Its scores, shape (samples, candidate repeats).
+        baseline: Its scores, shape (samples, baseline repeats).
+    """
+
+    metric: str
+    ids: tuple[str, ...]
+    units: tuple[str, ...]
+    tags: tuple[tuple[str, ...], ...]
+    candidate: Trials
+    baseline: Trials
+
+    def arms(self, scenario: Scenario) -> tuple[Floats, Floats, Bools]:
+        """Candidate and baseline values, and which samples take part.
+
+        As observed, a sample takes part when each run has at least one score for it. In the worst and best scenario
+        every sample takes part.
+        """
+        if scenario == "observed":
+            used = self.candidate.present.any(axis=1) & self.baseline.present.any(axis=1)
+            return self.candidate.filled(None), self.baseline.filled(None), used
+        low_candidate, low_baseline = (0.0, 1.0) if scenario == "worst" else (1.0, 0.0)
+        everyone = np.ones(len(self.ids), dtype=np.bool_)
+        return self.candidate.filled(low_candidate), self.baseline.filled(low_baseline), everyone
+
+    @property
+    def missing(self) -> int:
+        """Missing scores in both runs together."""
+        return int((~self.candidate.present).sum() + (~self.baseline.present).sum())
+
+    @cached_property
+    def differences(self) -> Floats:
+        """Per sample, candidate minus baseline (means over repeats), of the samples that take part as observed."""
+        candidate, baseline, used = self.arms("observed")
+        return (candidate.mean(axis=1) - baseline.mean(axis=1))[used]
+
+    def in_slice(self, tag: str | None) -> Bools:
+        """Which samples carry the tag; all of them for None."""
+        return np.array([tag is None or tag in tags for tags in self.tags], dtype=np.bool_)
+
+    @property
+    def grouped(self) -> bool:
+        """True when some unit holds more than one sample."""
+        return len(set(self.units)) < len(self.units)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A candidate against a baseline.
+
+    Attributes:
+        candidate: The run under test.
+        baseline: The run it is held against.
+    """
+
+    candidate: Run
+    baseline: Run
+
+    @property
+    def change(self) -> Change:
+        """Which parts of the version differ."""
+        return self.candidate.version.change_from(self.baseline.version)
+
+    @cached_property
+    def shared(self) -> tuple[str, ...]:
+        """Ids of samples that are the same in both runs, sorted."""
+        ours, theirs = self.candidate.samples, self.baseline.samples
+        return tuple(sorted(id_ for id_ in ours if id_ in theirs and ours[id_].digest == theirs[id_].digest))
+
+    @property
+    def changed(self) -> tuple[str, ...]:
+        """Ids in both runs whose content differs: new cases under an old name."""
+        return tuple(sorted(set(self.candidate.samples) & set(self.baseline.samples) - set(self.shared)))
+
+    @property
+    def added(self) -> tuple[str, ...]:
+        """Ids only in the candidate."""
+        return tuple(sorted(set(self.candidate.samples) - set(self.baseline.samples)))
+
+    @property
+    def removed(self) -> tuple[str, ...]:
+        """Ids only in the baseline; none for a candidate that ran a subset on purpose."""
+        if self.candidate.header.subset is not None:
+            return ()
+        return tuple(sorted(set(self.baseline.samples) - set(self.candidate.samples)))
+
+    @property
+    def overlap(self) -> float:
+        """Share of the samples concerned that are the same in both runs, in [0, 1]; 0 when there are none."""
+        concerned = len(self.shared) + len(self.changed) + len(self.added) + len(self.removed)
+        return len(self.shared) / concerned if concerned else 0.0
+
+    def obstacles(self, metrics: Iterable[str]) -> tuple[Reason, ...]:
+        """Why nothing may be concluded about these metrics; empty when the runs are comparable."""
+        metrics = tuple(dict.fromkeys(metrics))
+        found = [*self._other_suite(), *self._other_parameters()]
+        for metric in metrics:
+            found.extend(self._other_metric(metric))
+        return tuple(found)
+
+    def notes(self) -> tuple[Reason, ...]:
+        """What differs without forbidding the comparison."""
+        parts = [
+            f"{len(ids)} {word} ({_named(ids)})"
+            for word, ids in (("new", self.added), ("gone", self.removed), ("edited", self.changed))
+            if ids
+        ]
+        if not parts:
+            return ()
+        return (reason("samples-differ", f"left out of the comparison: {', '.join(parts)}"),)
+
+    def require(self, metrics: Iterable[str]) -> None:
+        """Do nothing when the runs are comparable on these metrics.
+
+        Raises:
+            NotComparableError: They are not; names every obstacle.
+        """
+        if obstacles := self.obstacles(metrics):
+            raise NotComparableError(tuple(o.text for o in obstacles), hint=obstacles[0].hint)
+
+    def paired(self, metric: str) -> PairedScores:
+        """The paired scores of a metric that both runs computed."""
+        spec = self.candidate.header.metric(metric)
+        if spec is None:
+            raise KeyError(metric)
+        ids = tuple(id_ for id_ in self.shared if self._applies(id_, metric))
+        samples = self.candidate.samples
+        return PairedScores(
+            metric=metric,
+            ids=ids,
+            units=tuple(samples[id_].unit for id_ in ids),
+            tags=tuple(samples[id_].tags for id_ in ids),
+            candidate=trials_of(self.candidate, spec, ids),
+            baseline=trials_of(self.baseline, spec, ids),
+        )
+
+    def _applies(self, sample_id: str, metric: str) -> bool:
+        return applies(self.candidate, sample_id, metric) and applies(self.baseline, sample_id, metric)
+
+    def _other_suite(self) -> Iterable[Reason]:
+        if self.overlap >= NEEDED_OVERLAP:
+            return
+        ours, theirs = self.candidate.header, self.baseline.header
+        yield reason(
+            "other-suite",
+            f"only {len(self.shared)} samples ({self.overlap:.0%}) are the same in both runs, {NEEDED_OVERLAP:.0%} are"
+            f" needed: candidate ran '{ours.suite_name}' ({ours.suite_digest[7:19]}),"
+            f" baseline '{theirs.suite_name}' ({theirs.suite_digest[7:19]})",
+            "compare with a baseline of this suite; promote one after a passing run",
+        )
+
+    def _other_parameters(self) -> Iterable[Reason]:
+        ours, theirs = dict(self.candidate.header.parameters), dict(self.baseline.header.parameters)
+        if ours != theirs:
+            names = sorted(key for key in {*ours, *theirs} if ours.get(key) != theirs.get(key))
+            told = ", ".join(f"{name} {theirs.get(name)!r} -> {ours.get(name)!r}" for name in names)
+            yield reason(
+                "other-parameters",
+                f"request parameters differ: {told}",
+                "run the candidate with the baseline's parameters, or put them into a new prompt version",
+            )
+
+    def _other_metric(self, metric: str) -> Iterable[Reason]:
+        ours, theirs = self.candidate.header.metric(metric), self.baseline.header.metric(metric)
+        if ours is None or theirs is None:
+            yield self._renamed(metric)
+        elif ours.to_dict() != theirs.to_dict():
+            yield reason(
+                "other-scorer",
+                f"'{metric}' is not computed alike: {_spec_differences(theirs, ours)}",
+                "score the baseline again with this suite: run its version, then promote it",
+            )
+        else:
+            yield from self._relabelled(ours)
+
+    def _renamed(self, metric: str) -> Reason:
+        runs = {"candidate": self.candidate, "baseline": self.baseline}
+        lacking = " and ".join(name for name, run in runs.items() if run.header.metric(metric) is None)
+        listed = "; ".join(f"{n} has {', '.join(s.metric for s in r.header.metrics)}" for n, r in runs.items())
+        return reason(
+            "metric-renamed",
+            f"'{metric}' was not computed in the {lacking} ({listed})",
+            "a renamed metric is a new metric: run the baseline's version again and promote it",
+        )
+
+    def _relabelled(self, spec: MetricSpec) -> Iterable[Reason]:
+        """Identical outputs with different scores: the scorer changed, whatever it says of itself."""
+        found = [id_ for id_ in self.shared if _scored_twice(self.candidate, self.baseline, id_, spec.metric)]
+        tolerated = 0 if spec.deterministic else max(1, int(TOLERATED_RELABELS * len(self.shared)))
+        if len(found) > tolerated:
+            yield reason(
+                "scorer-changed",
+                f"'{spec.metric}': {len(found)} samples have identical outputs in both runs and different scores"
+                f" ({_named(found)}): the scorer changed, this is no regression",
+                "score both runs with the same scorer",
+            )
+
+
+def compare(candidate: Run, baseline: Run) -> Comparison:
+    """Put a candidate beside a baseline. Nothing is decided; `gate` decides."""
+    return Comparison(candidate, baseline)
+
+
+def trials_of(run: Run, spec: MetricSpec, ids: Sequence[str]) -> Trials:
+    """The scores of a run for one metric, shape (len(ids), repeats); what was never run is missing."""
+    shape = (len(ids), run.header.repeats)
+    values, present = np.zeros(shape), np.zeros(shape, dtype=np.bool_)
+    for row, sample_id in enumerate(ids):
+        for result in run.by_sample[sample_id]:
+            score = result.scores.get(spec.metric)
+            if isinstance(score, Score) and result.repeat < shape[1]:
+                values[row, result.repeat] = spec.better(score.value)
+                present[row, result.repeat] = True
+    return Trials(values, present)
+
+
+def applies(run: Run, sample_id: str, metric: str) -> bool:
+    """False when the run says that the metric has nothing to judge by in this sample."""
+    scores = (result.scores.get(metric) for result in run.by_sample[sample_id])
+    return not any(isinstance(score, Unscored) and not score.applicable for score in scores)
+
+
+def _scored_twice(candidate: Run, baseline: Run, sample_id: str, metric: str) -> bool:
+    ours, theirs = (_scores_by_output(run, sample_id, metric) for run in (candidate, baseline))
+    return any(ours[output].isdisjoint(theirs[output]) for output in ours.keys() & theirs.keys())
+
+
+def _scores_by_output(run: Run, sample_id: str, metric: str) -> Mapping[str, set[float]]:
+    found: dict[str, set[float]] = {}
+    for result in run.by_sample[sample_id]:
+        score = result.scores.get(metric)
+        output = result.response.output_digest if result.response else None
+        if isinstance(score, Score) and output is not None and not result.outcome.candidate_fault:
+            found.setdefault(output, set()).add(round(score.value, 9))
+    return found
+
+
+def _spec_differences(before: MetricSpec, now: MetricSpec) -> str:
+    old, new = before.to_dict(), now.to_dict()
+    flat_old = {**{k: v for k, v in old.items() if k != "options"}, **dict(before.options)}
+    flat_new = {**{k: v for k, v in new.items() if k != "options"}, **dict(now.options)}
+    names = sorted(key for key in {*flat_old, *flat_new} if flat_old.get(key) != flat_new.get(key))
+    return ", ".join(f"{name} {_brief(flat_old.get(name))} -> {_brief(flat_new.get(name))}" for name in names)
+
+
+def _brief(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 40 else f"{text[:37]}..."
+
+
+def _named(ids: Sequence[str]) -> str:
+    more = f", {len(ids) - MAX_NAMED} more" if len(ids) > MAX_NAMED else ""
+    return ", ".join(ids[:MAX_NAMED]) + more

@@ -1,0 +1,87 @@
+"""`gate`: two stored runs and a policy in, one verdict out. Pure: no network, no clock, same input, same bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+
+from aigate.core.digest import seed_from
+from aigate.core.run import Run
+from aigate.core.verdict import CheckOutcome, Status, Verdict, worst
+from aigate.gating.checks.base import Evidence
+from aigate.gating.comparison import Comparison
+from aigate.gating.integrity import INTEGRITY, gating_metrics
+from aigate.gating.policy import Policy
+
+__all__ = ["gate", "policy_of"]
+
+
+def gate(candidate: Run, policy: Policy | None = None, *, baseline: Run | None = None) -> Verdict:
+    """Decide whether a candidate may ship.
+
+    Args:
+        candidate: The run under test.
+        policy: What it must show; default: the policy stored in the candidate's run.
+        baseline: The run it is held against; needed by checks that compare.
+
+    Returns:
+        The verdict. `bool(verdict)` is True only for a pass.
+
+    Raises:
+        ConfigError: The stored policy cannot be read, or is empty.
+    """
+    policy = policy or policy_of(candidate)
+    comparison = None if baseline is None else Comparison(candidate, baseline)
+    compared = gating_metrics(policy, candidate, compared=True)
+    evidence = Evidence(
+        candidate=candidate,
+        comparison=comparison,
+        settings=policy.settings,
+        checks=policy.checks,
+        obstacles=() if comparison is None else comparison.obstacles(compared),
+        seed=seed_from(candidate.digest, "" if baseline is None else baseline.digest, policy.digest) % 2**63,
+    )
+    integrity = [outcome for rule in INTEGRITY if (outcome := rule(evidence, policy)) is not None]
+    judged = [check.judge(evidence) for check in policy.checks]
+    return Verdict(
+        status=_status(integrity, judged),
+        checks=(*integrity, *judged),
+        candidate=str(candidate.version),
+        baseline=None if baseline is None else str(baseline.version),
+        bound={
+            "candidate": candidate.digest,
+            "baseline": None if baseline is None else baseline.digest,
+            "suite": candidate.header.suite_digest,
+            "policy": policy.digest,
+            "prompt": candidate.header.prompt_digest,
+        },
+        ledger=candidate.ledger.to_dict(),
+        valid_until=_valid_until(candidate, policy),
+    )
+
+
+def policy_of(run: Run) -> Policy:
+    """The policy stored in a run's header.
+
+    Raises:
+        ConfigError: There is none, or it cannot be read.
+    """
+    return Policy.from_config(run.header.policy, where=f"{run.source or 'the run'}: policy")
+
+
+def _status(integrity: Sequence[CheckOutcome], judged: Sequence[CheckOutcome]) -> Status:
+    """An integrity error voids everything; otherwise the worst of all checks."""
+    if any(outcome.status is Status.ERROR for outcome in integrity):
+        return Status.ERROR
+    if not judged:
+        return Status.ERROR
+    return worst([outcome.status for outcome in (*integrity, *judged)])
+
+
+def _valid_until(run: Run, policy: Policy) -> str | None:
+    """The end of the run plus the policy's validity; None for a run that does not say when it ended."""
+    try:
+        ended = datetime.strptime(run.finished_at, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+    except ValueError:
+        return None
+    return (ended + timedelta(days=policy.valid_days)).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,273 @@
+"""The rules no policy has to ask for: is there anything to judge, is it what was named, may it be compared?
+
+Each gives one outcome, or None where it has nothing to look at. One that ends in error makes every other check void.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from aigate.core.run import Run
+from aigate.core.score import Score, Unscored
+from aigate.core.verdict import CheckOutcome, Moved, Reason, Status
+from aigate.core.version import VersionId
+from aigate.gating.checks.base import Evidence
+from aigate.gating.policy import Policy
+from aigate.gating.reasons import reason
+
+__all__ = ["INTEGRITY", "gating_metrics"]
+
+NOTED_MISSING = 0.02
+LISTED = 50
+
+
+def gating_metrics(policy: Policy, run: Run, *, compared: bool = False) -> tuple[str, ...]:
+    """The per-sample metrics that a policy decides on; with `compared`, only those held against the baseline."""
+    checks = [check for check in policy.checks if check.needs_baseline or not compared]
+    named = [metric.partition(".")[0] for check in checks for metric in check.metrics]
+    if not compared and any(not check.metrics and hasattr(check, "tag") for check in checks):
+        named.append(run.header.primary_metric)
+    return tuple(dict.fromkeys(named))
+
+
+def comparable(evidence: Evidence, policy: Policy) -> CheckOutcome | None:
+    """The runs may be compared: same samples, same scorers, same request parameters."""
+    comparison = evidence.comparison
+    if comparison is None:
+        return None
+    metrics = ", ".join(gating_metrics(policy, evidence.candidate, compared=True)) or "outputs"
+    status = Status.ERROR if evidence.obstacles else Status.PASS
+    summary = "; ".join(o.text for o in evidence.obstacles) or (
+        f"{len(comparison.shared)} samples are the same in both runs; {metrics} computed alike"
+    )
+    return CheckOutcome(
+        "comparable",
+        status,
+        summary,
+        observed=comparison.overlap,
+        n_samples=len(comparison.shared),
+        reasons=evidence.obstacles or comparison.notes(),
+        integrity=True,
+    )
+
+
+def complete(evidence: Evidence, policy: Policy) -> CheckOutcome:
+    """Scores are there: answers came back, and few scores are missing through no fault of the candidate."""
+    run = evidence.candidate
+    if not any(result.response is not None and result.response.output is not None for result in run.results):
+        first = next((r.response.fault for r in run.results if r.response and r.response.fault), None)
+        told = f"; the first: {first.kind}: {first.message}" if first else ""
+        why = reason(
+            "no-answers", f"not one of {len(run.results)} calls was answered{told}", "check key, endpoint and model"
+        )
+        return CheckOutcome("complete", Status.ERROR, why.text, reasons=(why,), integrity=True)
+    counts = {metric: _missing(run, metric) for metric in gating_metrics(policy, run) if run.header.metric(metric)}
+    metric, worst = max(counts.items(), key=lambda item: item[1].share, default=("", _Missing((), 0)))
+    reasons = [_too_many(name, found) for name, found in counts.items() if found.share > policy.at_most_missing]
+    status = Status.ERROR if reasons else Status.PASS
+    reasons += [
+        _noted(n, found) for n, found in counts.items() if NOTED_MISSING < found.share <= policy.at_most_missing
+    ]
+    reasons += list(_arms_differ(evidence, counts))
+    return CheckOutcome(
+        "complete",
+        status,
+        f"{len(worst.keys)} of {worst.total} scores of {metric} are missing"
+        if worst.keys
+        else "no gating score is missing",
+        observed=worst.share,
+        threshold=policy.at_most_missing,
+        n_samples=len(run.samples),
+        moved=tuple(Moved(id_, None, None, why) for id_, why in worst.keys[:LISTED]),
+        reasons=tuple(reasons),
+        integrity=True,
+    )
+
+
+@dataclass(frozen=True)
+class _Missing:
+    """Scores that should be there and are not: (sample, why), of how many."""
+
+    keys: tuple[tuple[str, str], ...]
+    total: int
+
+    @property
+    def share(self) -> float:
+        return len(self.keys) / self.total if self.total else 0.0
+
+
+def _missing(run: Run, metric: str) -> _Missing:
+    found, total = [], 0
+    for sample_id, results in run.by_sample.items():
+        scores = [result.scores.get(metric) for result in results]
+        if any(isinstance(score, Unscored) and not score.applicable for score in scores):
+            continue
+        total += run.header.repeats
+        found += [(sample_id, _why(score)) for score in scores if not isinstance(score, Score)]
+        found += [(sample_id, "never run")] * (run.header.repeats - len(scores))
+    return _Missing(tuple(found), total)
+
+
+def _why(score: object) -> str:
+    return f"{score.reason}: {score.explanation}" if isinstance(score, Unscored) else "never computed"
+
+
+def _too_many(metric: str, found: _Missing) -> Reason:
+    code = "metric-missing" if len(found.keys) == found.total else "missing-scores"
+    text = f"{len(found.keys)} of {found.total} scores of '{metric}' are missing; the first: {found.keys[0][0]}: {found.keys[0][1]}"
+    return reason(code, text, "run again; missing scores are neither good nor bad")
+
+
+def _noted(metric: str, found: _Missing) -> Reason:
+    ids = list(dict.fromkeys(id_ for id_, _ in found.keys))
+    named = ", ".join(ids[:5]) + (f" and {len(ids) - 5} more" if len(ids) > 5 else "")
+    much = f" ({found.share:.1%}: run again)" if found.share > NOTED_MISSING else ""
+    text = f"{len(found.keys)} of {found.total} scores of '{metric}' are missing{much}: {named}: {found.keys[0][1]}"
+    return reason("missing-scores", text)
+
+
+def _arms_differ(evidence: Evidence, counts: dict[str, _Missing]) -> Iterable[Reason]:
+    """A note when scores are missing more often in one run than in the other (Fisher's exact test, 5 %)."""
+    if evidence.comparison is None:
+        return
+    for metric, ours in counts.items():
+        theirs = _missing(evidence.comparison.baseline, metric)
+        if not ours.keys and not theirs.keys:
+            continue
+        from scipy.stats import fisher_exact
+
+        table = [[len(m.keys), m.total - len(m.keys)] for m in (ours, theirs)]
+        if fisher_exact(table).pvalue <= 0.05:
+            text = f"'{metric}' is missing {len(ours.keys)} times here and {len(theirs.keys)} times in the baseline"
+            yield reason("missing-arms-differ", text)
+
+
+def whole_suite(evidence: Evidence, policy: Policy) -> CheckOutcome:  # noqa: ARG001 - one signature for all rules
+    """Every sample of the suite was run: a subset shows nothing about the rest, and cannot pass."""
+    header, n = evidence.candidate.header, len(evidence.candidate.samples)
+    whole = header.subset is None and n == header.suite_size
+    text = f"{n} of {header.suite_size} samples were run" + (f" ({header.subset})" if header.subset else "")
+    why = reason("subset", text, "run the whole suite: leave out --limit and --tag")
+    return CheckOutcome(
+        "whole-suite",
+        Status.PASS if whole else Status.INCONCLUSIVE,
+        text,
+        observed=n / header.suite_size,
+        n_samples=n,
+        share_used=n / header.suite_size,
+        reasons=() if whole else (why,),
+        integrity=True,
+    )
+
+
+def served_model(evidence: Evidence, policy: Policy) -> CheckOutcome:  # noqa: ARG001 - one signature for all rules
+    """The provider served the model that was declared: what was tested is what was named."""
+    run = evidence.candidate
+    answered = [r.response for r in run.results if r.response is not None and r.response.output is not None]
+    served = Counter(response.served_model for response in answered)
+    wrong = {name: n for name, n in served.items() if name is not None and not _is_declared(name, run)}
+    named = ", ".join(f"{name} ({n} answers)" for name, n in sorted(wrong.items()))
+    if wrong:
+        hint = 'name the version that is served, or list its name under served-models = ["..."] in suite.toml'
+        why = reason("served-model", f"declared {run.version}, served {named}", hint)
+        return CheckOutcome(
+            "served-model", Status.ERROR, why.text, n_samples=len(answered), reasons=(why,), integrity=True
+        )
+    notes = list(_served_notes(evidence, served))
+    told = ", ".join(sorted(name for name in served if name is not None)) or "not reported by the provider"
+    return CheckOutcome(
+        "served-model", Status.PASS, f"served: {told}", n_samples=len(answered), reasons=tuple(notes), integrity=True
+    )
+
+
+def _is_declared(served: str, run: Run) -> bool:
+    accepted = {*run.header.expected_models, *_names(run.version)}
+    if isinstance(requested := run.header.provider.get("model"), str):
+        accepted.add(requested)
+    return _folded(served) in {_folded(name) for name in accepted}
+
+
+def _names(version: VersionId) -> Iterable[str]:
+    """What a provider may call a version: `gpt-4o` at `2024-11-20` is served as `gpt-4o-2024-11-20`."""
+    for model in {version.model, version.model.rpartition("/")[2]}:
+        yield f"{model}-{version.provider_version}"
+
+
+def _folded(name: str) -> str:
+    """Letters and digits only: `gpt-4o-2024-11-20`, `gpt-4o@20241120` and `gpt-4o:2024-11-20` are one name."""
+    return "".join(character for character in name.casefold() if character.isalnum())
+
+
+def _served_notes(evidence: Evidence, served: Counter[str | None]) -> Iterable[Reason]:
+    if served and set(served) == {None}:
+        yield reason("served-model-unknown", "the provider did not say which model it served: taken on trust")
+    elif None in served:
+        yield reason("served-model-unknown", f"{served[None]} answers do not say which model gave them")
+    if len({_folded(name) for name in served if name is not None}) > 1:
+        yield reason("served-models-mixed", f"served under several names: {', '.join(sorted(n for n in served if n))}")
+    if evidence.comparison is None or evidence.comparison.change:
+        return
+    ours, theirs = (_fingerprints(run) for run in (evidence.candidate, evidence.comparison.baseline))
+    if ours and theirs and ours != theirs:
+        text = f"same version, another fingerprint: {', '.join(sorted(theirs))} → {', '.join(sorted(ours))}"
+        yield reason("fingerprint-changed", text)
+
+
+def _fingerprints(run: Run) -> set[str]:
+    return {r.response.fingerprint for r in run.results if r.response is not None and r.response.fingerprint}
+
+
+def prompt_unchanged(evidence: Evidence, policy: Policy) -> CheckOutcome | None:  # noqa: ARG001 - one signature
+    """The same prompt version is the same prompt, byte for byte."""
+    comparison = evidence.comparison
+    if comparison is None or "prompt_version" in comparison.change.parts:
+        return None
+    ours, theirs = comparison.candidate.header.prompt_digest, comparison.baseline.header.prompt_digest
+    name = f"prompts/{evidence.candidate.version.prompt_version}.md"
+    if ours == theirs:
+        text = "no prompt file in either run" if ours is None else f"{name} is the baseline's"
+        return CheckOutcome("prompt-unchanged", Status.PASS, text, integrity=True)
+    if ours is None or theirs is None:
+        text = f"{name} was used in the {'baseline' if ours is None else 'candidate'} only"
+        why = reason("prompt-unversioned", text, "give the change a prompt version of its own")
+    else:
+        text = f"{name} was edited under the same version ({theirs[7:19]} → {ours[7:19]})"
+        why = reason("prompt-edited", text, "save it as a new prompt version, or take the edit back")
+    return CheckOutcome("prompt-unchanged", Status.ERROR, text, reasons=(why,), integrity=True)
+
+
+def provider_bump(evidence: Evidence, policy: Policy) -> CheckOutcome | None:
+    """A new model or provider version is a breaking change: somebody must look at the contract or the shape."""
+    comparison = evidence.comparison
+    if comparison is None or not comparison.change.breaking:
+        return None
+    change = str(comparison.change)
+    looked = [
+        check.name
+        for check in policy.checks
+        if check.name == "same-shape" or "contract" in _scorers(evidence, check.metrics)
+    ]
+    if looked:
+        return CheckOutcome("provider-bump", Status.PASS, f"{change}; {looked[0]} looks at the output", integrity=True)
+    text = f"{change}, and no check looks at the output's contract or shape"
+    why = reason(
+        "contract-unchecked", text, 'add { check = "same-shape" } to the policy, or a check on a contract metric'
+    )
+    return CheckOutcome("provider-bump", Status.INCONCLUSIVE, text, reasons=(why,), integrity=True)
+
+
+def _scorers(evidence: Evidence, metrics: Iterable[str]) -> set[str]:
+    specs = (evidence.candidate.header.metric(metric) for metric in metrics)
+    return {spec.scorer.partition(":")[0] for spec in specs if spec is not None}
+
+
+INTEGRITY: tuple[Callable[[Evidence, Policy], CheckOutcome | None], ...] = (
+    complete,
+    whole_suite,
+    served_model,
+    comparable,
+    prompt_unchanged,
+    provider_bump,
+)

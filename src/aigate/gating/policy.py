@@ -1,0 +1,148 @@
+"""`Policy`: a non-empty set of checks, with the error rate and margin they share."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from aigate.core.digest import digest_of
+from aigate.core.registry import nearest, refuse_unknown
+from aigate.errors import ConfigError
+from aigate.gating.checks.base import Check, PolicySettings, check_from_config
+from aigate.gating.checks.min_score import MinScore
+
+__all__ = ["Policy"]
+
+KEYS = ("alpha", "margin", "checks", "valid-days", "at-most-missing")
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What a candidate must show.
+
+    Attributes:
+        checks: The rules; at least one.
+        alpha: One-sided error rate, in (0, 0.5).
+        margin: Tolerated drop of a mean score, in (0, 1].
+        valid_days: How long a verdict holds after the run ended, in days.
+        at_most_missing: Share of scores that may be missing before nothing is decided, in [0, 1).
+
+    Raises:
+        ConfigError: No checks (a policy without rules would pass anything), or a number out of range.
+    """
+
+    checks: tuple[Check, ...]
+    alpha: float = 0.05
+    margin: float = 0.05
+    valid_days: int = 7
+    at_most_missing: float = 0.10
+
+    def __post_init__(self) -> None:
+        if not self.checks:
+            raise ConfigError("a policy needs at least one check", hint='e.g. { check = "min-score", at-least = 0.85 }')
+        for name, value, high in (("alpha", self.alpha, 0.5), ("margin", self.margin, 1.0)):
+            if not 0.0 < value <= high:
+                raise ConfigError(f"'{name}' is {value!r}: expected a number above 0, at most {high:g}")
+        if not 0.0 <= self.at_most_missing < 1.0:
+            raise ConfigError(f"'at-most-missing' is {self.at_most_missing!r}: expected a number in [0, 1)")
+        if self.valid_days < 1:
+            raise ConfigError(f"'valid-days' is {self.valid_days!r}: expected a whole number, 1 or more")
+
+    @classmethod
+    def from_config(cls, table: Mapping[str, Any], *, where: str = "[policy]") -> Policy:
+        """A policy from the `[policy]` table of suite.toml, or from the header of a run.
+
+        Raises:
+            ConfigError: An unknown key, a wrong type or value; the message starts with `where`.
+        """
+        refuse_unknown(table, KEYS, where=where, kind="keys", error=ConfigError)
+        rows = table.get("checks", [])
+        if not isinstance(rows, list) or not all(isinstance(row, Mapping) for row in rows):
+            raise ConfigError(f"{where}: 'checks' is {rows!r}: expected a list of tables")
+        checks = tuple(check_from_config(row, where=where) for row in rows)
+        numbers = {
+            key.replace("-", "_"): _number(table[key], f"{where}: '{key}'", whole=key == "valid-days")
+            for key in KEYS
+            if key != "checks" and key in table
+        }
+        try:
+            return cls(checks, **numbers)
+        except ConfigError as error:
+            raise ConfigError(f"{where}: {error.message}", hint=error.hint) from None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The policy as JSON, every default spelt out; `from_config` reads it back."""
+        return {
+            "alpha": self.alpha,
+            "margin": self.margin,
+            "valid-days": self.valid_days,
+            "at-most-missing": self.at_most_missing,
+            "checks": [check.to_dict() for check in self.checks],
+        }
+
+    @property
+    def digest(self) -> str:
+        """The digest of the policy with every default spelt out."""
+        return digest_of(self.to_dict())
+
+    @property
+    def settings(self) -> PolicySettings:
+        """What all checks share."""
+        return PolicySettings(self.alpha, self.margin)
+
+    @property
+    def needs_baseline(self) -> bool:
+        """True when some check compares with the baseline."""
+        return any(check.needs_baseline for check in self.checks)
+
+    def with_threshold(self, metric: str, at_least: float) -> Policy:
+        """This policy with `min-score METRIC at-least THRESHOLD` in place of any min-score of that metric."""
+        others = (check for check in self.checks if not (isinstance(check, MinScore) and check.metric == metric))
+        return replace(self, checks=(MinScore(metric, at_least=at_least), *others))
+
+    def without_baseline(self) -> Policy | None:
+        """Only the checks that need no baseline; None when there are none."""
+        alone = tuple(check for check in self.checks if not check.needs_baseline)
+        return replace(self, checks=alone) if alone else None
+
+    def require_metrics(
+        self, computed: Sequence[str], run_metrics: Collection[str], tags: Collection[str], *, where: str
+    ) -> None:
+        """Refuse a policy that decides on what the suite does not hold.
+
+        Args:
+            computed: Metrics the scorers compute per sample.
+            run_metrics: Metrics they compute over a whole run.
+            tags: Tags that samples of the suite carry.
+            where: What to blame in messages.
+
+        Raises:
+            ConfigError: A metric no scorer computes, or a tag no sample carries; names the nearest.
+        """
+        for check in self.checks:
+            for metric in check.metrics:
+                if metric not in computed and not _is_run_metric(metric, run_metrics):
+                    raise ConfigError(
+                        f"{where}: check '{check.name}' decides on '{metric}', which no scorer computes",
+                        hint=nearest(metric, [*computed, *run_metrics], kind="metrics"),
+                    )
+            for tag in (*getattr(check, "slices", ()), *((t,) if (t := getattr(check, "tag", None)) else ())):
+                if tag not in tags:
+                    raise ConfigError(
+                        f"{where}: check '{check.name}' looks at tag '{tag}', which no sample carries",
+                        hint=nearest(tag, tags, kind="tags"),
+                    )
+
+
+def _is_run_metric(metric: str, run_metrics: Collection[str]) -> bool:
+    """True for a listed run metric, or one per class such as `accuracy.f1[refund]`."""
+    return metric in run_metrics or (re.sub(r"\[.*\]$", "", metric) in {f"{m.rsplit('_', 1)[0]}" for m in run_metrics})
+
+
+def _number(value: Any, what: str, *, whole: bool) -> float | int:
+    kinds = int if whole else (int, float)
+    if isinstance(value, bool) or not isinstance(value, kinds):
+        raise ConfigError(f"{what} is {value!r}: expected a {'whole number' if whole else 'number'}")
+    return value if whole else float(value)

@@ -1,0 +1,60 @@
+"""Every reason code a verdict may carry, with its meaning. The codes are part of the contract: never renamed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from aigate.core.verdict import Reason
+
+__all__ = ["REASONS", "reason"]
+
+REASONS: Mapping[str, str] = {
+    "below-threshold": "The mean is below the threshold even when every missing score is counted as the best.",
+    "contract-unchecked": "The model or provider version changed and no check looks at the output's contract or shape.",
+    "drop": "The metric fell: the relabelling test blocks, and at least half the margin is observed.",
+    "error-rate": "More answers failed to come back than allowed.",
+    "fewer-than-two-samples": "A single sample, or none, decides nothing.",
+    "fingerprint-changed": "The provider's system fingerprint is not that of the baseline.",
+    "metric-missing": "Every score of the metric is missing.",
+    "metric-not-computed": "The run holds no metric of that name.",
+    "metric-renamed": "One run computed the metric, the other did not.",
+    "missing-arms-differ": "Scores are missing more often in one run than in the other.",
+    "missing-decides": "The verdict depends on scores that are missing.",
+    "missing-scores": "Scores are missing through no fault of the candidate.",
+    "must-pass": "A sample that must pass did not.",
+    "no-answers": "Not one answer came back.",
+    "no-baseline": "A check compares with the baseline, and there is none.",
+    "no-such-tag": "No sample carries the tag a check names.",
+    "not-comparable": "The runs are not comparable, so the check was not judged.",
+    "not-shown": "Neither a drop nor its absence could be shown with this many samples.",
+    "other-parameters": "The runs were made with other request parameters.",
+    "other-scorer": "The metric was computed in another way in the other run.",
+    "other-suite": "Too few samples are the same in both runs.",
+    "prompt-edited": "The prompt's content changed under the same prompt version.",
+    "prompt-unversioned": "One run was made with a prompt file, the other without, under the same prompt version.",
+    "samples-differ": "Some samples are not the same in both runs and were left out.",
+    "scorer-changed": "Identical outputs got different scores: the scorer changed, not the candidate.",
+    "served-model": "The provider served another model than the one declared.",
+    "served-model-unknown": "The provider did not say which model it served.",
+    "served-models-mixed": "The provider served more than one model under the declared name.",
+    "shape-changed": "The shape of the outputs changed.",
+    "shape-moved": "The shape of some outputs moved, more than allowed but too little to be shown.",
+    "slice-drop": "The metric fell in a slice that the policy names.",
+    "subset": "Only a part of the suite was run.",
+    "suite-too-small": "The suite is too small for the check to see a change.",
+    "tolerated-drop": "A real drop, but shown to be smaller than the margin.",
+    "too-few-groups": "Fewer than 20 groups: a pass cannot be shown when whole groups may fail together.",
+    "undecided-mean": "The missing scores decide on which side of the threshold the mean lies.",
+    "undefined-metric": "The metric is undefined on this run.",
+}
+
+
+def reason(code: str, text: str, hint: str = "") -> Reason:
+    """A reason with a code that is on the list.
+
+    Raises:
+        KeyError: The code is not on the list; every code is documented before it is used.
+    """
+    if code not in REASONS:
+        raise KeyError(f"reason code {code!r} is not documented in REASONS")
+    return Reason(code, text, hint)

@@ -1,0 +1,51 @@
+"""Metrics over a whole run (macro F1), computed again from a stored run: `metric.name`, e.g. `accuracy.f1_macro`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from aigate.core.run import Run
+from aigate.core.sample import Sample
+from aigate.core.score import ScoreOrNot, Unscored
+from aigate.scorers.base import RunScorer, scorer_from_spec
+
+__all__ = ["Rows", "over_run", "rows_of", "run_metric_names", "run_scorer"]
+
+Rows = Sequence[tuple[Sample, ScoreOrNot]]
+
+
+def run_scorer(run: Run, metric: str) -> tuple[RunScorer, str] | None:
+    """The scorer behind a run metric and the name within it; None when `metric` is no run metric of this run."""
+    base, dot, name = metric.partition(".")
+    spec = run.header.metric(base)
+    if spec is None or not dot:
+        return None
+    scorer = scorer_from_spec(spec)
+    return (scorer, name) if isinstance(scorer, RunScorer) else None
+
+
+def rows_of(run: Run, metric: str) -> Rows:
+    """Every sample and repeat with its score, where the metric applies."""
+    rows = [(run.samples[result.sample_id], result.scores[metric]) for result in run.results if metric in result.scores]
+    return [(sample, score) for sample, score in rows if not isinstance(score, Unscored) or score.applicable]
+
+
+def over_run(run: Run) -> Mapping[str, float]:
+    """Every run metric of a run, by full name."""
+    found: dict[str, float] = {}
+    for spec in run.header.metrics:
+        scorer = scorer_from_spec(spec)
+        if isinstance(scorer, RunScorer):
+            numbers = scorer.over_run(rows_of(run, spec.metric))
+            found.update({f"{spec.metric}.{name}": value for name, value in numbers.items()})
+    return found
+
+
+def run_metric_names(scorers: Sequence[object]) -> list[str]:
+    """The full names of the run metrics that are always there."""
+    return [
+        f"{scorer.spec.metric}.{name}"  # type: ignore[attr-defined]
+        for scorer in scorers
+        if isinstance(scorer, RunScorer)
+        for name in scorer.run_metrics
+    ]

@@ -1,0 +1,103 @@
+"""The verdict as GitHub-flavoured markdown. Text of a model stands in fences it cannot close."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+from aigate.core.verdict import Status
+from aigate.reports.story import Answer, MovedSample, SliceRow, Story
+from aigate.reports.text import excerpt, printable
+
+__all__ = ["markdown"]
+
+MARKS = {Status.PASS: "✅", Status.FAIL: "❌", Status.INCONCLUSIVE: "⚠️", Status.ERROR: "🛑"}
+ANSWER_LIMIT = 1500
+
+
+def markdown(story: Story) -> str:
+    """The whole story, ending in a newline."""
+    return "\n".join(_lines(story)).rstrip("\n") + "\n"
+
+
+def _lines(story: Story) -> Iterable[str]:
+    yield f"## {MARKS[story.verdict.status]} {_inline(story.headline)}"
+    yield ""
+    if story.threshold_means:
+        yield f"_{_inline(story.threshold_means)}_"
+        yield ""
+    yield from (f"- {_inline(line)}" for line in story.why)
+    yield ""
+    yield from _table(("", "check", "what it found", "samples"), _check_rows(story))
+    if story.slices:
+        yield from _table(("slice", "n", "before", "now", "points", "q"), (_slice_row(row) for row in story.slices))
+    for sample in story.moved:
+        yield from _moved(sample)
+    if story.more_moved:
+        yield f"… and {story.more_moved} more samples that moved."
+        yield ""
+    yield from (f"> note: {_inline(note)}" for note in story.notes)
+    yield ""
+    yield f"Outcomes: {story.ledger}"
+    yield ""
+    yield from (f"**Next:** {_inline(step)}  " for step in story.next_steps)
+
+
+def _check_rows(story: Story) -> Iterable[Sequence[str]]:
+    for check in sorted(story.verdict.checks, key=lambda check: check.integrity):
+        yield MARKS[check.status], check.label, check.summary, str(check.n_samples or "")
+
+
+def _slice_row(found: SliceRow) -> Sequence[str]:
+    row = found.row
+    name = f"{found.metric} in {row['tag']}{' (fell)' if found.fell else ''}"
+    means = (f"{row['baseline_mean']:.3f}", f"{row['candidate_mean']:.3f}", f"{row['difference'] * 100:+.1f}")
+    return name, str(row["n"]), *means, f"{row['q']:.2g}"
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterable[str]:
+    yield f"| {' | '.join(head)} |"
+    yield f"|{'---|' * len(head)}"
+    yield from (f"| {' | '.join(_inline(cell) for cell in row)} |" for row in rows)
+    yield ""
+
+
+def _moved(sample: MovedSample) -> Iterable[str]:
+    before, now = sample.moved.baseline, sample.moved.candidate
+    scores = f"{before:.3g} → {now:.3g}" if before is not None and now is not None else ""
+    told = " · ".join(part for part in (sample.check.label, scores, sample.moved.note) if part)
+    yield f"<details><summary>{_html(sample.moved.sample_id)} — {_html(told)}</summary>"
+    yield ""
+    for title, text in (("Asked", sample.question), ("Right answer", sample.reference)):
+        if text:
+            yield from (f"{title}:", "", *_fenced(text), "")
+    for title, answer in (("Baseline", sample.baseline), ("Candidate", sample.candidate)):
+        if answer is not None:
+            yield from (f"{title}:{_explained(answer)}", "", *_fenced(answer.text), "")
+    yield "</details>"
+    yield ""
+
+
+def _explained(answer: Answer) -> str:
+    return f" {_inline(excerpt(answer.explanation, 200))}" if answer.explanation else ""
+
+
+def _fenced(text: str) -> Iterable[str]:
+    """A fence longer than any run of backticks in the text."""
+    shown = excerpt(text, ANSWER_LIMIT)
+    longest = max((len(run) for run in re.findall(r"`+", shown)), default=0)
+    fence = "`" * max(3, longest + 1)
+    yield from (f"{fence}text", shown, fence)
+
+
+def _inline(text: str) -> str:
+    """Text that cannot open a table cell, a tag, a link, a mention or a line of its own."""
+    flat = " ".join(printable(text).split())
+    escaped = re.sub(r"([\\`*_{}\[\]<>|#])", r"\\\1", flat)
+    return escaped.replace("@", "@\u200b")
+
+
+def _html(text: str) -> str:
+    from html import escape
+
+    return escape(" ".join(printable(text).split()))

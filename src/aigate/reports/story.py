@@ -1,0 +1,211 @@
+"""What every report tells, in this order: the verdict, why, the samples that moved with both answers, what to do next."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from aigate.core.run import Result, Run
+from aigate.core.score import Score
+from aigate.core.verdict import CheckOutcome, Moved, Status, Verdict
+
+__all__ = ["Answer", "MovedSample", "SliceRow", "Story", "tell"]
+
+SHOWN = 5
+SHOWN_SLICES = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One run's answer to a sample.
+
+    Attributes:
+        text: The output, or what happened instead of one.
+        score: Its score on the metric in question; None where there is none.
+        explanation: The scorer's.
+    """
+
+    text: str
+    score: float | None
+    explanation: str
+
+
+@dataclass(frozen=True, slots=True)
+class MovedSample:
+    """A sample that moved, with both answers.
+
+    Attributes:
+        check: The check that names it.
+        moved: Ids and scores.
+        question: The sample's input.
+        reference: The right answer as text; empty without one.
+        baseline: The baseline's answer; None without a baseline.
+        candidate: The candidate's answer.
+    """
+
+    check: CheckOutcome
+    moved: Moved
+    question: str
+    reference: str
+    baseline: Answer | None
+    candidate: Answer | None
+
+
+@dataclass(frozen=True, slots=True)
+class SliceRow:
+    """How a metric moved in one slice.
+
+    Attributes:
+        metric: The metric.
+        row: tag, n, baseline_mean, candidate_mean, difference, p, q.
+        fell: True when the fall is unlikely to be chance (q at most 0.05 over all slices).
+    """
+
+    metric: str
+    row: Mapping[str, Any]
+    fell: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """Everything a report shows.
+
+    Attributes:
+        verdict: The verdict.
+        headline: One line.
+        threshold_means: What the threshold means here, in words; empty without one.
+        why: The causes, most important first.
+        notes: What a reader should know besides.
+        slices: Slices of the metrics that were compared, worst first.
+        moved: A few samples that moved, with both answers.
+        more_moved: How many more moved.
+        ledger: Outcome counts, in words.
+        next_steps: What to do next.
+    """
+
+    verdict: Verdict
+    headline: str
+    threshold_means: str
+    why: tuple[str, ...]
+    notes: tuple[str, ...]
+    slices: tuple[SliceRow, ...]
+    moved: tuple[MovedSample, ...]
+    more_moved: int
+    ledger: str
+    next_steps: tuple[str, ...]
+
+
+def tell(verdict: Verdict, candidate: Run, baseline: Run | None = None, *, shown: int = SHOWN) -> Story:
+    """The story of a verdict.
+
+    Args:
+        verdict: What was decided.
+        candidate: The run under test.
+        baseline: The run it was held against.
+        shown: How many samples to show with their answers.
+    """
+    deciding = _deciding(verdict)
+    named = [(check, moved) for check in deciding for moved in check.moved]
+    unique: dict[str, tuple[CheckOutcome, Moved]] = {}
+    for check, moved in named:
+        unique.setdefault(moved.sample_id, (check, moved))
+    return Story(
+        verdict=verdict,
+        headline=_headline(verdict),
+        threshold_means=_threshold_means(verdict, candidate),
+        why=tuple(dict.fromkeys(f"{c.label}: {r.text}" for c in deciding for r in c.reasons))
+        if not verdict
+        else tuple(f"{c.label}: {c.summary}" for c in verdict.checks if not c.integrity),
+        notes=tuple(dict.fromkeys(f"{check.label}: {r.text}" for check in _passed(verdict) for r in check.reasons)),
+        slices=tuple(_slices(verdict))[:SHOWN_SLICES],
+        moved=tuple(_sample(check, moved, candidate, baseline) for check, moved in list(unique.values())[:shown]),
+        more_moved=max(0, len(unique) - shown),
+        ledger=str(candidate.ledger),
+        next_steps=_next_steps(verdict),
+    )
+
+
+def _headline(verdict: Verdict) -> str:
+    against = f" against {verdict.baseline}" if verdict.baseline else ""
+    return f"{str(verdict.status).upper()}  {verdict.candidate}{against}"
+
+
+def _threshold_means(verdict: Verdict, run: Run) -> str:
+    check = next(
+        (check for check in verdict.checks if check.check == "min-score" and check.threshold is not None), None
+    )
+    if check is None:
+        return ""
+    of = "" if "." in (check.metric or "") else "the mean of "
+    return (
+        f"threshold {check.threshold:g} means: {of}{check.metric} over all {run.header.suite_size} samples of"
+        f" {run.header.suite_name}, every missing score counted as the worst, is at least {check.threshold:g}"
+    )
+
+
+def _deciding(verdict: Verdict) -> list[CheckOutcome]:
+    """The checks that stand in the way of a pass, most important first; for a pass, those that compare."""
+    order = (Status.FAIL, Status.ERROR, Status.INCONCLUSIVE)
+    if verdict.status is Status.ERROR:
+        order = (Status.ERROR, Status.FAIL, Status.INCONCLUSIVE)
+    ranked = [check for status in order for check in verdict.checks if check.status is status]
+    return ranked or [check for check in verdict.checks if check.baseline_bound]
+
+
+def _passed(verdict: Verdict) -> Iterable[CheckOutcome]:
+    return (check for check in verdict.checks if check.status is Status.PASS)
+
+
+def _slices(verdict: Verdict) -> Iterable[SliceRow]:
+    for check in verdict.checks:
+        for row in check.details.get("slices", ()) if check.metric else ():
+            fell = row["difference"] < 0 and row["q"] <= 0.05
+            yield SliceRow(check.metric or "", row, fell)
+
+
+def _sample(check: CheckOutcome, moved: Moved, candidate: Run, baseline: Run | None) -> MovedSample:
+    sample = candidate.samples.get(moved.sample_id) or (baseline.samples.get(moved.sample_id) if baseline else None)
+    metric = check.metric or candidate.header.primary_metric
+    return MovedSample(
+        check=check,
+        moved=moved,
+        question=sample.text if sample else "",
+        reference="" if sample is None or sample.reference is None else _text(sample.reference),
+        baseline=None if baseline is None else _answer(baseline, moved.sample_id, metric, best=True),
+        candidate=_answer(candidate, moved.sample_id, metric, best=False),
+    )
+
+
+def _answer(run: Run, sample_id: str, metric: str, *, best: bool) -> Answer | None:
+    """The answer to show: of the baseline its best repeat, of the candidate its worst."""
+    results = run.by_sample.get(sample_id, ())
+    if not results:
+        return None
+    chosen = sorted(results, key=lambda result: (_value(result, metric), -result.repeat), reverse=best)[0]
+    score, response = chosen.scores.get(metric), chosen.response
+    if response is None:
+        text = str(chosen.outcome)
+    else:
+        text = response.output if response.fault is None else f"[{response.fault.kind}] {response.fault.message}"
+    return Answer(
+        text or "(empty)", score.value if isinstance(score, Score) else None, score.explanation if score else ""
+    )
+
+
+def _value(result: Result, metric: str) -> float:
+    score = result.scores.get(metric)
+    return score.value if isinstance(score, Score) else -1.0
+
+
+def _text(reference: Any) -> str:
+    from aigate.core.digest import json_line
+
+    return reference if isinstance(reference, str) else json_line(reference)
+
+
+def _next_steps(verdict: Verdict) -> tuple[str, ...]:
+    if verdict:
+        return ("ship it, or make it the baseline: aigate baseline promote RUN",)
+    hints = [reason.hint for check in _deciding(verdict) for reason in check.reasons if reason.hint]
+    return tuple(dict.fromkeys(hints))

@@ -1,0 +1,140 @@
+"""The verdict on a terminal: verdict first, then why, then the samples that moved side by side, then what to do next."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TextIO
+
+from rich import box
+from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from aigate.core.verdict import CheckOutcome, Status
+from aigate.reports.story import Answer, MovedSample, SliceRow, Story
+from aigate.reports.text import excerpt, printable
+
+__all__ = ["console_for", "print_story"]
+
+STYLES = {Status.PASS: "green", Status.FAIL: "red", Status.INCONCLUSIVE: "yellow", Status.ERROR: "magenta"}
+MARKS = {Status.PASS: "✓", Status.FAIL: "✗", Status.INCONCLUSIVE: "?", Status.ERROR: "!"}
+WIDEST = 120
+
+
+def console_for(stream: TextIO, *, environ_columns: str | None = None) -> Console:
+    """A console that writes to `stream`: colours only on a terminal, 80 columns where the width is not known."""
+    if stream.isatty():
+        console = Console(file=stream, highlight=False)
+        return console if console.width <= WIDEST else Console(file=stream, highlight=False, width=WIDEST)
+    width = int(environ_columns) if environ_columns and environ_columns.isdecimal() else 80
+    return Console(file=stream, highlight=False, width=max(40, min(width, WIDEST)), color_system=None)
+
+
+def print_story(story: Story, console: Console) -> None:
+    """Write the whole story."""
+    style = STYLES[story.verdict.status]
+    if story.threshold_means:
+        console.print(Text(story.threshold_means, style="dim"))
+    console.print(Text(printable(story.headline), style=f"bold {style}"))
+    for line in story.why:
+        console.print(_bullet(line))
+    console.print()
+    console.print(_checks(story.verdict.checks))
+    if story.slices:
+        console.print(_slices(story.slices))
+    for sample in story.moved:
+        console.print(_moved(sample, console.width))
+    if story.more_moved:
+        console.print(
+            Text(f"… and {story.more_moved} more samples that moved; all of them: --format json", style="dim")
+        )
+        console.print()
+    for note in story.notes:
+        console.print(_bullet(f"note: {note}", style="dim"))
+    console.print(Text(f"outcomes: {story.ledger}", style="dim"))
+    for step in story.next_steps:
+        console.print(Text.assemble(("next: ", "bold"), printable(step)))
+
+
+def _bullet(line: str, *, style: str = "") -> RenderableType:
+    """A line that wraps under itself."""
+    table = Table.grid(padding=(0, 1))
+    table.add_row(Text(" -", style=style), Text(printable(line), style=style))
+    return table
+
+
+def _checks(checks: Sequence[CheckOutcome]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    for name in ("", "check", "what it found", "n"):
+        table.add_column(name, justify="right" if name == "n" else "left", overflow="fold")
+    for check in sorted(checks, key=lambda check: check.integrity):
+        mark = Text(MARKS[check.status], style=STYLES[check.status])
+        table.add_row(mark, Text(check.label), Text(printable(check.summary)), _counted(check))
+    return table
+
+
+def _counted(check: CheckOutcome) -> str:
+    """Samples, with groups where they are fewer."""
+    if 0 < check.n_groups < check.n_samples:
+        return f"{check.n_samples} in {check.n_groups} groups"
+    return str(check.n_samples) if check.n_samples else ""
+
+
+def _slices(slices: Sequence[SliceRow]) -> RenderableType:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    for name in ("slice", "n", "before", "now", "points", "q"):
+        table.add_column(name, justify="left" if name == "slice" else "right")
+    for found in slices:
+        row, style = found.row, "red" if found.fell else ""
+        means = (f"{row['baseline_mean']:.3f}", f"{row['candidate_mean']:.3f}", f"{row['difference'] * 100:+.1f}")
+        name = f"{found.metric} in {printable(row['tag'])}{' (fell)' if found.fell else ''}"
+        table.add_row(Text(name, style=style), str(row["n"]), *means, f"{row['q']:.2g}")
+    return Group(Text(""), table)
+
+
+def _moved(sample: MovedSample, width: int) -> RenderableType:
+    scores = _scores(sample)
+    title = Text.assemble((f"{sample.moved.sample_id}", "bold"), f"  {sample.check.label}  {scores}")
+    parts: list[RenderableType] = [Text(""), title]
+    if sample.question:
+        parts.append(Padding(Text(f"asked: {_brief(sample.question, 200)}", style="dim"), (0, 0, 0, 2)))
+    if sample.reference:
+        parts.append(Padding(Text(f"right: {_brief(sample.reference, 200)}", style="dim"), (0, 0, 0, 2)))
+    parts.append(Padding(_side_by_side(sample, width), (0, 0, 0, 2)))
+    return Group(*parts)
+
+
+def _scores(sample: MovedSample) -> str:
+    before, now = sample.moved.baseline, sample.moved.candidate
+    told = (
+        f"{before:.3g} → {now:.3g}"
+        if before is not None and now is not None
+        else f"{now:.3g}"
+        if now is not None
+        else ""
+    )
+    return "  ".join(part for part in (told, printable(sample.moved.note)) if part)
+
+
+def _side_by_side(sample: MovedSample, width: int) -> RenderableType:
+    if sample.baseline is None or sample.candidate is None:
+        only = sample.candidate or sample.baseline
+        return _answer(only, 500) if only else Text("no answer", style="dim")
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, expand=True)
+    table.add_column("baseline", ratio=1, overflow="fold")
+    table.add_column("candidate", ratio=1, overflow="fold")
+    limit = max(120, 6 * (width // 2))
+    table.add_row(_answer(sample.baseline, limit), _answer(sample.candidate, limit))
+    return table
+
+
+def _answer(answer: Answer, limit: int) -> RenderableType:
+    parts = [Text(excerpt(answer.text, limit))]
+    if answer.explanation:
+        parts.append(Text(_brief(answer.explanation, 160), style="dim italic"))
+    return Group(*parts)
+
+
+def _brief(text: str, limit: int) -> str:
+    return excerpt(" ".join(text.split()), limit)

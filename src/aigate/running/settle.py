@@ -1,0 +1,92 @@
+"""From a response to a result: judge it, and give it its one outcome in the ledger.
+
+Candidate faults score the worst on every metric that applies: they are the regression that is hunted. Judge and
+infrastructure faults are missing: never a number, never dropped (reference: section 7 of the method).
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable, Sequence
+
+from aigate.core.ledger import Outcome
+from aigate.core.response import Fault, FaultKind, Response
+from aigate.core.run import Result
+from aigate.core.sample import Sample
+from aigate.core.score import MetricSpec, Score, ScoreOrNot, Unscored
+from aigate.errors import ScoringError
+from aigate.scorers.base import Scorer
+
+__all__ = ["settle"]
+
+
+async def settle(sample: Sample, repeat: int, response: Response, scorers: Sequence[Scorer]) -> Result:
+    """Judge one response.
+
+    Args:
+        sample: The sample that was asked.
+        repeat: Which repeat.
+        response: The answer or the fault.
+        scorers: Every scorer of the run; each gets one entry in the result.
+
+    Returns:
+        The result with its outcome; never raises for anything a scorer or a response does.
+    """
+    scores = {scorer.spec.metric: await _judged(scorer, sample, response) for scorer in scorers}
+    outcome = _outcome(response, scores.values())
+    if outcome.candidate_fault:
+        specs = {scorer.spec.metric: scorer.spec for scorer in scorers}
+        why = _fault_text(outcome, response)
+        scores = {metric: _worst(score, specs[metric], why) for metric, score in scores.items()}
+    return Result(sample.id, repeat, outcome, response, scores)
+
+
+async def _judged(scorer: Scorer, sample: Sample, response: Response) -> ScoreOrNot:
+    try:
+        if (outside := scorer.applies_to(sample)) is not None:
+            return outside
+        if response.fault is not None:
+            return Unscored("infrastructure_error", f"no answer: {response.fault.kind}: {response.fault.message}")
+        judged = scorer.score(sample, response)
+        return await judged if inspect.isawaitable(judged) else judged
+    except ScoringError as error:
+        return Unscored("judge_error", str(error))
+    except Exception as error:  # noqa: BLE001 - a scorer of a user's may raise anything; the run must go on and say so
+        return Unscored("judge_error", f"{scorer.spec.scorer} raised {type(error).__name__}: {error}")
+
+
+def _outcome(response: Response, scores: Iterable[ScoreOrNot]) -> Outcome:
+    if response.fault is not None:
+        return _fault_outcome(response.fault)
+    if response.refusal or response.finish_reason == "content_filter":
+        return Outcome.REFUSED
+    if response.truncated:
+        return Outcome.TRUNCATED
+    missing = {score.reason for score in scores if isinstance(score, Unscored) and score.applicable}
+    if "unparseable" in missing:
+        return Outcome.UNPARSEABLE
+    return Outcome.JUDGE_ERROR if missing else Outcome.SCORED
+
+
+def _fault_outcome(fault: Fault) -> Outcome:
+    if fault.kind is FaultKind.CONTENT_FILTER:
+        return Outcome.REFUSED
+    return Outcome.PROVIDER_ERROR if fault.kind.candidate_fault else Outcome.INFRASTRUCTURE_ERROR
+
+
+def _fault_text(outcome: Outcome, response: Response) -> str:
+    if response.fault is not None:
+        return f"{outcome}: {response.fault.kind}: {response.fault.message}"
+    if outcome is Outcome.TRUNCATED:
+        return f"truncated: finish reason {response.finish_reason!r}"
+    return str(outcome)
+
+
+def _worst(score: ScoreOrNot, spec: MetricSpec, why: str) -> ScoreOrNot:
+    """The worst score of a metric, keeping what the scorer itself had found."""
+    if isinstance(score, Unscored) and not score.applicable:
+        return score
+    value = 0.0 if spec.direction == "higher" else 1.0
+    if isinstance(score, Score):
+        return Score(value, why, score.answer, {**score.details, "value_without_fault": score.value})
+    return Score(value, f"{why}: {score.explanation}" if score.reason == "unparseable" else why)

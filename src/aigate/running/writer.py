@@ -1,0 +1,129 @@
+"""Writing a run file as results arrive, so that whatever stops the run, what was answered is on disk."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import IO
+
+from aigate.core.ledger import Outcome
+from aigate.core.run import Result, Run, RunHeader
+from aigate.core.runfile import PartialRun, RunEncoder, decode, decode_partial
+from aigate.core.sample import Sample
+from aigate.errors import RunFileError, UsageError
+
+__all__ = ["RunWriter", "read_lines"]
+
+_ASKED_AGAIN = frozenset({Outcome.INFRASTRUCTURE_ERROR, Outcome.JUDGE_ERROR, Outcome.EARLY_STOP, Outcome.BUDGET})
+
+
+class RunWriter:
+    """Appends results to one run file. A context manager: leaving it without `close_run` leaves a resumable file.
+
+    Args:
+        path: The file. A finished run in it is set aside as `NAME.previous`; an interrupted one is refused unless
+            `resume` is true.
+        header: The run's header.
+        resume: Go on with the interrupted run in `path`: what it holds is kept, except what was missing through no
+            fault of the candidate, which is asked again.
+
+    Raises:
+        UsageError: `path` holds an interrupted run and `resume` is false, or holds something that is no run file.
+        RunFileError: The interrupted run was made under other conditions.
+    """
+
+    def __init__(self, path: Path, header: RunHeader, *, resume: bool = False) -> None:
+        self.path = path
+        self._resumed = resume
+        self.kept: tuple[Result, ...] = ()
+        self._encoder = RunEncoder(header)
+        self._lines: list[str] = []
+        existing = _existing(path)
+        if existing is not None and resume:
+            self._require_same_conditions(existing)
+            self._start(existing.samples, _worth_keeping(existing.results))
+        elif existing is not None and existing.closing is None:
+            raise UsageError(
+                f"{path}: holds an interrupted run with {len(existing.results)} results",
+                hint="add --resume to go on with it, or choose another --out",
+            )
+        else:
+            self._start({}, ())
+
+    def __enter__(self) -> RunWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+    def add(self, result: Result, sample: Sample) -> None:
+        """Append one result; it is with the operating system when this returns."""
+        self._write(self._encoder.result_line(result, sample))
+
+    def close_run(self, *, finished_at: str) -> Run:
+        """Write the closing line, force the file to disk, and read the run back from what was written."""
+        self._write(self._encoder.closing_line(finished_at=finished_at))
+        os.fsync(self._file.fileno())
+        return decode(self._lines, source=str(self.path))
+
+    def _start(self, samples: Mapping[str, Sample], kept: Iterable[Result]) -> None:
+        """Begin the file anew beside the old one, and put it in its place once all that is kept stands in it."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        fresh = self.path.with_name(f".{self.path.name}.{os.getpid()}.new")
+        self._file: IO[str] = fresh.open("w", encoding="utf-8", newline="\n")
+        self._write(self._encoder.header_line())
+        self.kept = tuple(kept)
+        for result in self.kept:
+            self.add(result, samples[result.sample_id])
+        if self.path.exists() and not self._resumed:
+            self.path.replace(self.path.with_name(self.path.name + ".previous"))
+        fresh.replace(self.path)
+
+    def _write(self, line: str) -> None:
+        self._lines.append(line)
+        self._file.write(line + "\n")
+        self._file.flush()
+
+    def _require_same_conditions(self, existing: PartialRun) -> None:
+        before, now = existing.header.same_conditions(), self._encoder.header.same_conditions()
+        differs = [key for key in now if before.get(key) != now[key]]
+        if differs:
+            raise RunFileError(
+                f"{self.path}: cannot be resumed: it was made with another {' and '.join(differs)}",
+                hint="run again as it was begun, or choose another --out",
+            )
+
+
+def read_lines(path: Path) -> list[str]:
+    """The lines of a run file, without line ends.
+
+    Raises:
+        RunFileError: The file is missing, unreadable, or not UTF-8.
+    """
+    try:
+        *whole, last = path.read_bytes().split(b"\n")
+        lines = [line.decode("utf-8") for line in whole]
+    except FileNotFoundError:
+        raise RunFileError(f"{path}: no such run file", hint="make one with 'aigate eval --out RUN'") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise RunFileError(f"{path}: cannot be read: {error}") from None
+    # A process that was killed may have left half a line, cut within a character.
+    return [*lines, last.decode("utf-8", "replace")] if last else lines
+
+
+def _existing(path: Path) -> PartialRun | None:
+    """What stands in the file, or None when there is no file. Something else than a run is never written over."""
+    if not path.exists() or path.stat().st_size == 0:
+        return None
+    try:
+        return decode_partial(read_lines(path), source=str(path))
+    except RunFileError as error:
+        raise UsageError(f"will not write over {error.message}", hint="choose another --out") from None
+
+
+def _worth_keeping(results: Iterable[Result]) -> Iterable[Result]:
+    return (result for result in results if result.outcome not in _ASKED_AGAIN)

@@ -1,0 +1,837 @@
+"""Public fakes for your own tests: a provider, a scorer, an OpenAI-compatible server on this machine, broken run files.
+
+The server is a real HTTP server on 127.0.0.1, so that retries, timeouts and streams are tested over a real socket. It
+runs as a process too, for benchmarks: `python -m aigate.testing --port 0 --latency 0.1` prints its base URL.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import hmac
+import json
+import re
+import signal
+import sys
+import threading
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from http import HTTPStatus
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Self, cast
+from urllib.parse import parse_qsl, urlsplit
+
+from aigate.core.response import Fault, FaultKind, Response
+from aigate.core.sample import Sample
+from aigate.core.score import MetricSpec, Score, ScoreOrNot, Unscored
+from aigate.errors import CallError
+from aigate.providers.base import Request
+
+__all__ = [
+    "FakeProvider",
+    "FakeScorer",
+    "LoopbackServer",
+    "Reply",
+    "RequestSeen",
+    "Script",
+    "corrupt_run",
+    "echo",
+    "main",
+]
+
+HEADER_LIMIT_BYTES = 1 << 20
+BODY_LIMIT_BYTES = 64 << 20
+SECRET_HEADERS = frozenset({"authorization", "api-key", "x-api-key", "cookie"})
+REDACTED = "[redacted]"
+DIGEST = r"(sha256:)([0-9a-f])(?=[0-9a-f]{63}\b)"
+
+
+class FakeProvider:
+    """Answers from a mapping or a function, after a real wait; faults by sample id.
+
+    Args:
+        answers: The output by sample id, or a function of the sample.
+        latency_s: Seconds every call takes.
+        faults: What goes wrong, by sample id; raised as CallError.
+        sleep: How to wait.
+
+    >>> provider = FakeProvider({"a": "yes"})
+    >>> asyncio.run(provider.respond(Request(Sample("a", "Is it?"), messages=()))).output
+    'yes'
+    """
+
+    name = "fake"
+
+    def __init__(
+        self,
+        answers: Mapping[str, str] | Callable[[Sample], str],
+        *,
+        latency_s: float = 0.0,
+        faults: Mapping[str, Fault] | None = None,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._answers = answers
+        self._latency_s = latency_s
+        self._faults = dict(faults or {})
+        self._sleep = sleep
+        self.requests: list[Request] = []
+        self.closed = False
+
+    def describe(self) -> Mapping[str, Any]:
+        """Name and adapter version."""
+        return {"name": self.name, "adapter": 1}
+
+    async def respond(self, request: Request) -> Response:
+        """The answer to the request's sample.
+
+        Raises:
+            CallError: The sample's fault; TIMEOUT when the latency is longer than the request may take; MISSING when
+                the mapping holds no answer.
+        """
+        self.requests.append(request)
+        await self._sleep(min(self._latency_s, request.timeout_s))
+        if self._latency_s > request.timeout_s:
+            raise CallError(f"no answer within {request.timeout_s:g} s", kind=FaultKind.TIMEOUT)
+        if (fault := self._faults.get(request.sample.id)) is not None:
+            raise CallError(fault.message, kind=fault.kind)
+        return Response(output=self._output(request.sample), latency_s=self._latency_s)
+
+    async def aclose(self) -> None:
+        """Remember that it was closed."""
+        self.closed = True
+
+    def _output(self, sample: Sample) -> str:
+        if callable(self._answers):
+            return self._answers(sample)
+        if sample.id not in self._answers:
+            raise CallError(f"the fake has no answer for sample '{sample.id}'", kind=FaultKind.MISSING)
+        return self._answers[sample.id]
+
+
+class FakeScorer:
+    """Scores from a mapping or a function.
+
+    Args:
+        scores: The score by sample id (samples left out are not applicable), or a function of sample and response.
+        metric: The metric's name.
+    """
+
+    def __init__(
+        self,
+        scores: Mapping[str, float | ScoreOrNot] | Callable[[Sample, Response], float | ScoreOrNot],
+        *,
+        metric: str = "fake",
+    ) -> None:
+        self._scores = scores
+        self.spec = MetricSpec(metric=metric, scorer="fake")
+
+    def applies_to(self, sample: Sample) -> Unscored | None:
+        """None when there is a score for the sample."""
+        if callable(self._scores) or sample.id in self._scores:
+            return None
+        return Unscored("not_applicable", "the fake has no score for this sample")
+
+    def score(self, sample: Sample, response: Response) -> ScoreOrNot:
+        """The score of the sample."""
+        found = self._scores(sample, response) if callable(self._scores) else self._scores[sample.id]
+        return found if isinstance(found, Score | Unscored) else Score(float(found))
+
+
+@dataclass(frozen=True, slots=True)
+class RequestSeen:
+    """One request as the server saw it.
+
+    Attributes:
+        method: GET or POST.
+        path: Without the query.
+        query: Query parameters; of one given twice the last.
+        headers: By lower-case name; keys and cookies are redacted.
+        body: The parsed JSON; None where there was none or it was malformed.
+        at_s: Seconds since the server started.
+    """
+
+    method: str
+    path: str
+    query: Mapping[str, str]
+    headers: Mapping[str, str]
+    body: Any
+    at_s: float
+
+    @property
+    def streamed(self) -> bool:
+        """True when the client asks for a stream."""
+        return isinstance(self.body, dict) and self.body.get("stream") is True
+
+    @property
+    def last_user_text(self) -> str:
+        """The text of the last user message, of either API; empty where there is none."""
+        body = self.body if isinstance(self.body, dict) else {}
+        messages = body.get("messages") or body.get("input") or []
+        if isinstance(messages, str):
+            return messages
+        found = (m for m in reversed(messages) if isinstance(m, dict) and m.get("role") == "user")
+        return _content_text(next(found, {}).get("content"))
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What the server answers; made by the constructors below.
+
+    Attributes:
+        kind: Which of them.
+        output: The answer's text, or its refusal.
+        latency_s: Seconds from the request to the last byte.
+        ttft_s: Seconds to the first token of a stream; None: all the latency comes before it.
+        served_model: The model to name in the answer; None: the one that was asked for.
+        fingerprint: `system_fingerprint`.
+        finish_reason: As the chat API spells it; the Responses API gets its own words for it.
+        input_tokens: Usage; None: words of the request.
+        output_tokens: Usage; None: words of the answer.
+        code: HTTP status.
+        headers: Extra response headers.
+        body: The raw body.
+        content_type: Of the raw body.
+        after_chunks: Content chunks before a cut.
+        tidy: True when a cut ends the HTTP body as if it were whole.
+    """
+
+    kind: Literal["text", "refusal", "status", "raw", "hang", "cut"]
+    output: str = ""
+    latency_s: float = 0.0
+    ttft_s: float | None = None
+    served_model: str | None = None
+    fingerprint: str | None = None
+    finish_reason: str = "stop"
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    code: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+    content_type: str = "application/json"
+    after_chunks: int = 0
+    tidy: bool = False
+
+    @classmethod
+    def text(
+        cls,
+        output: str,
+        *,
+        latency_s: float = 0.0,
+        ttft_s: float | None = None,
+        served_model: str | None = None,
+        fingerprint: str | None = None,
+        finish_reason: str = "stop",
+        input_tokens: int | None = None,
+        output_tokens: int | None = None,
+    ) -> Self:
+        """An answer. A stream sends its first word after `ttft_s` and spreads the rest evenly up to `latency_s`."""
+        return cls(
+            "text",
+            output=output,
+            latency_s=latency_s,
+            ttft_s=ttft_s,
+            served_model=served_model,
+            fingerprint=fingerprint,
+            finish_reason=finish_reason,
+            input_tokens=input_tokens,
+            output_tokens=output_tokens,
+        )
+
+    @classmethod
+    def refusal(cls, text: str, *, latency_s: float = 0.0) -> Self:
+        """An answer that the model marks as a refusal."""
+        return cls("refusal", output=text, latency_s=latency_s)
+
+    @classmethod
+    def status(
+        cls,
+        code: int,
+        message: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        code_name: str | None = None,
+        latency_s: float = 0.0,
+    ) -> Self:
+        """An HTTP error with the API's error object; `code_name` is its `code`, e.g. `insufficient_quota`."""
+        error = {"error": {"message": message, "type": code_name or "error", "param": None, "code": code_name}}
+        body = json.dumps(error).encode()
+        return cls("status", code=code, headers=dict(headers or {}), body=body, latency_s=latency_s)
+
+    @classmethod
+    def raw(
+        cls,
+        body: bytes,
+        *,
+        content_type: str = "application/json",
+        code: int = 200,
+        headers: Mapping[str, str] | None = None,
+        latency_s: float = 0.0,
+    ) -> Self:
+        """Any bytes: malformed JSON, a proxy's HTML page, a hand-written event stream."""
+        return cls(
+            "raw", body=body, content_type=content_type, code=code, headers=dict(headers or {}), latency_s=latency_s
+        )
+
+    @classmethod
+    def hang(cls) -> Self:
+        """No answer until the client or the server closes."""
+        return cls("hang")
+
+    @classmethod
+    def cut(cls, after_chunks: int = 2, *, output: str = "one two three four", tidy: bool = False) -> Self:
+        """An answer that breaks off.
+
+        Args:
+            after_chunks: Content chunks of a stream that are sent first. A body that is no stream breaks off halfway.
+            output: The answer of which a part is sent.
+            tidy: False breaks the socket. True ends the HTTP body properly, but without finish reason (a stream) or in
+                the middle of the JSON text.
+        """
+        return cls("cut", output=output, after_chunks=after_chunks, tidy=tidy)
+
+
+Script = Callable[[RequestSeen], Reply] | Sequence[Reply]
+"""Decides each reply: a function of the request (called in the server's thread), or the replies in order."""
+
+
+def echo(request: RequestSeen) -> Reply:
+    """The default script: the last user message comes back."""
+    return Reply.text(request.last_user_text)
+
+
+class LoopbackServer:
+    """An OpenAI-compatible HTTP server on 127.0.0.1, in a thread of its own.
+
+    Speaks `POST .../chat/completions` and `POST .../responses` (streamed and not) and `GET .../models`, under any
+    prefix, so that Azure-style paths work too. Every request is recorded; only POSTs are scripted.
+
+    Args:
+        script: What to answer. A sequence that has run out answers 400 `script_exhausted`.
+        port: 0 chooses a free one.
+        api_key: The key to demand; any other gets 401. None demands none.
+        models: What `GET /v1/models` lists.
+
+    >>> with LoopbackServer() as server:
+    ...     server.base_url.startswith("http://127.0.0.1:")
+    True
+    """
+
+    def __init__(
+        self,
+        script: Script = echo,
+        *,
+        port: int = 0,
+        api_key: str | None = None,
+        models: Sequence[str] = ("loopback",),
+    ) -> None:
+        self._script = script if callable(script) else _in_order(script)
+        self._wanted_port = port
+        self._api_key = api_key
+        self._models = tuple(models)
+        self._requests: list[RequestSeen] = []
+        self._in_flight = 0
+        self._peak_in_flight = 0
+        self._port = 0
+        self._started_s = 0.0
+        self._ready = threading.Event()
+        self._failure: BaseException | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stop: asyncio.Event | None = None
+        self._thread: threading.Thread | None = None
+
+    @property
+    def base_url(self) -> str:
+        """What a client calls its base URL; ends in /v1."""
+        return f"{self.origin}/v1"
+
+    @property
+    def origin(self) -> str:
+        """Scheme, host and port."""
+        return f"http://127.0.0.1:{self._port}"
+
+    @property
+    def requests(self) -> tuple[RequestSeen, ...]:
+        """Every request so far, in order of arrival."""
+        return tuple(self._requests)
+
+    @property
+    def peak_in_flight(self) -> int:
+        """The most requests that were being answered at one time."""
+        return self._peak_in_flight
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def start(self) -> None:
+        """Listen, in a thread of its own.
+
+        Raises:
+            OSError: The port is taken.
+        """
+        self._thread = threading.Thread(target=self._run, name="aigate-loopback", daemon=True)
+        self._thread.start()
+        self._ready.wait()
+        if self._failure is not None:
+            self._thread.join()
+            raise self._failure
+
+    def close(self) -> None:
+        """Drop every connection and stop. May be called twice."""
+        thread, self._thread = self._thread, None
+        if thread is not None and self._loop is not None and self._stop is not None:
+            with suppress(RuntimeError):  # the loop is closed already
+                self._loop.call_soon_threadsafe(self._stop.set)
+            thread.join()
+
+    def _run(self) -> None:
+        try:
+            asyncio.run(self._serve())
+        except BaseException as error:  # noqa: BLE001 - raised by `start`, which waits for it
+            self._failure = error
+        finally:
+            self._ready.set()
+
+    async def _serve(self) -> None:
+        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+        connections: set[asyncio.Task[None]] = set()
+
+        async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            task = cast("asyncio.Task[None]", asyncio.current_task())
+            connections.add(task)
+            try:
+                await self._converse(reader, writer)
+            finally:
+                connections.discard(task)
+
+        server = await asyncio.start_server(
+            connected, "127.0.0.1", self._wanted_port, limit=HEADER_LIMIT_BYTES, backlog=1024
+        )
+        self._port = server.sockets[0].getsockname()[1]
+        self._started_s = time.perf_counter()
+        self._ready.set()
+        await self._stop.wait()
+        server.close()
+        for task in connections:
+            task.cancel()
+        await asyncio.gather(*connections, return_exceptions=True)
+
+    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Answer the requests of one connection until either side closes it."""
+        try:
+            while await self._exchange(reader, writer):
+                pass
+        # The peer went away or wrote no HTTP (ValueError), or the server is closing: each ends a conversation.
+        except (OSError, ValueError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, asyncio.CancelledError):
+            pass
+        finally:
+            writer.close()
+            with suppress(OSError, asyncio.CancelledError):
+                await writer.wait_closed()
+
+    async def _exchange(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        """Answer one request; False when the connection is to be closed."""
+        received = await _read_request(reader)
+        if received is None:
+            return False
+        seen, headers = received
+        seen = replace(seen, at_s=time.perf_counter() - self._started_s)
+        self._requests.append(seen)
+        self._in_flight += 1
+        self._peak_in_flight = max(self._peak_in_flight, self._in_flight)
+        try:
+            kept = await self._answer(seen, headers, reader, writer)
+        finally:
+            self._in_flight -= 1
+        return kept and headers.get("connection", "").lower() != "close"
+
+    async def _answer(
+        self, seen: RequestSeen, headers: Mapping[str, str], reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> bool:
+        wire = _Wire(writer, time.perf_counter())
+        if self._api_key is not None and not _key_matches(headers, self._api_key):
+            return await _send_whole(wire, Reply.status(401, "Incorrect API key provided", code_name="invalid_api_key"))
+        if seen.method == "GET" and seen.path.endswith("/models"):
+            return await _send_whole(wire, Reply.raw(_model_list(self._models)))
+        dialect = _dialect_of(seen)
+        if dialect is None:
+            return await _send_whole(wire, Reply.status(404, f"no such endpoint: {seen.method} {seen.path}"))
+        if not isinstance(seen.body, dict):
+            return await _send_whole(wire, Reply.status(400, "the body is no JSON object"))
+        return await _send(self._scripted(seen), seen, dialect=dialect, wire=wire, reader=reader)
+
+    def _scripted(self, seen: RequestSeen) -> Reply:
+        try:
+            return self._script(seen)
+        except Exception as error:  # noqa: BLE001 - the test's own code; the client gets to see what it raised
+            return Reply.status(500, f"the script raised {error!r}", code_name="script_error")
+
+
+def corrupt_run(
+    path: Path,
+    how: Literal["truncate", "drop-closing-line", "flip-digest", "edit-score", "newer-format", "drop-line"],
+) -> Path:
+    """Write a broken copy of a run file beside it, named for its defect.
+
+    Args:
+        path: A whole run file: a header line, one line per result, a closing line.
+        how: `truncate` ends in the middle of the last result; `drop-closing-line` is an interrupted run; `flip-digest`
+            changes one digit of the closing digest; `edit-score` changes one score; `newer-format` raises the format's
+            number; `drop-line` takes one result out.
+
+    Returns:
+        The path of the copy.
+
+    Raises:
+        ValueError: The file is no whole run, or holds nothing of the kind to break.
+    """
+    lines = path.read_text(encoding="utf-8").split("\n")
+    if lines[-1] != "" or len(lines) < 4:
+        raise ValueError(f"{path}: no whole run file: expected a header, results and a closing line")
+    header, *results, closing = lines[:-1]
+    broken = {
+        "truncate": lambda: "\n".join([header, *results[:-1], results[-1][: len(results[-1]) // 2]]),
+        "drop-closing-line": lambda: _joined([header, *results]),
+        "flip-digest": lambda: _joined([header, *results, _changed(closing, DIGEST, _flipped, path)]),
+        "edit-score": lambda: _joined([header, *_first_score_edited(results, path), closing]),
+        "newer-format": lambda: _joined([_changed(header, r"(aigate\.run/)(\d+)", _raised, path), *results, closing]),
+        "drop-line": lambda: _joined([header, *results[1:], closing]),
+    }
+    copy = path.with_name(f"{path.stem}.{how}{path.suffix}")
+    copy.write_text(broken[how](), encoding="utf-8", newline="\n")
+    return copy
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Serve until SIGINT or SIGTERM; the base URL is the first line on stdout."""
+    parser = argparse.ArgumentParser(
+        prog="python -m aigate.testing", description="An OpenAI-compatible loopback server."
+    )
+    parser.add_argument("--port", type=int, default=0, help="0 (the default) chooses a free one")
+    parser.add_argument("--latency", type=float, default=0.0, metavar="S", help="seconds to the last byte")
+    parser.add_argument("--ttft", type=float, default=None, metavar="S", help="seconds to the first token of a stream")
+    parser.add_argument("--output", default=None, help="answer this text; the default echoes the last user message")
+    given = parser.parse_args(argv)
+
+    def scripted(request: RequestSeen) -> Reply:
+        output = request.last_user_text if given.output is None else given.output
+        return Reply.text(output, latency_s=given.latency, ttft_s=given.ttft)
+
+    stopped = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stopped.set())
+    with LoopbackServer(scripted, port=given.port) as server:
+        sys.stdout.write(f"{server.base_url}\n")
+        sys.stdout.flush()
+        stopped.wait()
+    return 0
+
+
+def _in_order(replies: Sequence[Reply]) -> Callable[[RequestSeen], Reply]:
+    left: Iterator[Reply] = iter(tuple(replies))
+    over = Reply.status(400, f"the script holds {len(replies)} replies and all are used", code_name="script_exhausted")
+    return lambda _: next(left, over)
+
+
+async def _read_request(reader: asyncio.StreamReader) -> tuple[RequestSeen, dict[str, str]] | None:
+    """The next request and its headers as they came, key included; None when the peer closed between requests."""
+    try:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+    except asyncio.IncompleteReadError:
+        return None
+    request_line, *lines = head.rstrip("\r\n").split("\r\n")
+    method, target, _ = request_line.split(" ", 2)
+    headers = {name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+    length = int(headers.get("content-length", "0"))
+    if length > BODY_LIMIT_BYTES or "transfer-encoding" in headers:
+        return None  # no client of this server sends either; closing is an answer
+    body = await reader.readexactly(length)
+    parts = urlsplit(target)
+    shown = {name: REDACTED if name in SECRET_HEADERS else value for name, value in headers.items()}
+    return RequestSeen(method, parts.path, dict(parse_qsl(parts.query)), shown, _parsed(body), 0.0), headers
+
+
+def _parsed(body: bytes) -> Any:
+    try:
+        return json.loads(body)
+    except ValueError:
+        return None
+
+
+def _key_matches(headers: Mapping[str, str], key: str) -> bool:
+    given = headers.get("api-key") or headers.get("authorization", "").removeprefix("Bearer ")
+    return hmac.compare_digest(given.encode(), key.encode())
+
+
+def _model_list(models: Sequence[str]) -> bytes:
+    rows = [{"id": name, "object": "model", "created": 0, "owned_by": "loopback"} for name in models]
+    return json.dumps({"object": "list", "data": rows}).encode()
+
+
+def _content_text(content: Any) -> str:
+    if isinstance(content, str):
+        return content
+    parts = content if isinstance(content, list) else []
+    return "".join(part["text"] for part in parts if isinstance(part, dict) and isinstance(part.get("text"), str))
+
+
+@dataclass(frozen=True, slots=True)
+class _Wire:
+    """The way back to one client.
+
+    Attributes:
+        writer: Its socket.
+        started_s: When its request was read, by `time.perf_counter`.
+    """
+
+    writer: asyncio.StreamWriter
+    started_s: float
+
+    async def until(self, offset_s: float) -> None:
+        """Sleep until `offset_s` seconds after the request."""
+        if (left_s := self.started_s + offset_s - time.perf_counter()) > 0:
+            await asyncio.sleep(left_s)
+
+    async def send(self, data: bytes) -> None:
+        self.writer.write(data)
+        await self.writer.drain()
+
+    async def chunk(self, data: bytes) -> None:
+        await self.send(b"%x\r\n%b\r\n" % (len(data), data))
+
+
+async def _send(
+    reply: Reply, seen: RequestSeen, *, dialect: _Dialect, wire: _Wire, reader: asyncio.StreamReader
+) -> bool:
+    """Send a reply; False when the connection cannot be used again."""
+    if reply.kind == "hang":
+        await reader.read(1)  # until the client gives up
+        return False
+    if reply.kind in {"status", "raw"}:
+        return await _send_whole(wire, reply)
+    if seen.streamed:
+        return await _send_stream(reply, seen, dialect=dialect, wire=wire)
+    body = json.dumps(dialect.body(reply, seen)).encode()
+    if reply.kind == "cut":
+        return await _send_half(wire, body, tidy=reply.tidy)
+    return await _send_whole(wire, Reply.raw(body, latency_s=reply.latency_s))
+
+
+async def _send_whole(wire: _Wire, reply: Reply) -> bool:
+    await wire.until(reply.latency_s)
+    head = _head(reply.code, {"content-type": reply.content_type, "content-length": len(reply.body), **reply.headers})
+    await wire.send(head + reply.body)
+    return True
+
+
+async def _send_half(wire: _Wire, body: bytes, *, tidy: bool) -> bool:
+    half = body[: len(body) // 2]
+    promised = len(half) if tidy else len(body)
+    await wire.send(_head(200, {"content-type": "application/json", "content-length": promised}) + half)
+    return tidy
+
+
+async def _send_stream(reply: Reply, seen: RequestSeen, *, dialect: _Dialect, wire: _Wire) -> bool:
+    pieces = re.findall(r"\S+\s*|\s+", reply.output)
+    cut_at = reply.after_chunks if reply.kind == "cut" else None
+    await wire.send(_head(200, {"content-type": "text/event-stream", "transfer-encoding": "chunked"}))
+    for event in dialect.opening(reply, seen):
+        await wire.chunk(event)
+    async for piece in _in_time(pieces[:cut_at], reply, wire):
+        await wire.chunk(dialect.piece(piece, reply, seen))
+    if cut_at is not None and not reply.tidy:
+        return False
+    await wire.until(reply.latency_s)
+    for event in dialect.ending(reply, seen) if cut_at is None else ():
+        await wire.chunk(event)
+    await wire.send(b"0\r\n\r\n")
+    return True
+
+
+async def _in_time(pieces: Sequence[str], reply: Reply, wire: _Wire) -> AsyncIterator[str]:
+    """The pieces: the first at `ttft_s`, the last at `latency_s`, the others evenly between."""
+    first_s = reply.latency_s if reply.ttft_s is None else reply.ttft_s
+    for index, piece in enumerate(pieces):
+        share = index / max(1, len(pieces) - 1)
+        await wire.until(first_s + share * max(0.0, reply.latency_s - first_s))
+        yield piece
+
+
+def _head(code: int, headers: Mapping[str, Any]) -> bytes:
+    try:
+        phrase = HTTPStatus(code).phrase
+    except ValueError:
+        phrase = "Status"
+    lines = [f"HTTP/1.1 {code} {phrase}", *(f"{name}: {value}" for name, value in headers.items())]
+    return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
+
+
+class _Dialect:
+    """How one API writes an answer: whole, or as the events of a stream."""
+
+    def body(self, reply: Reply, seen: RequestSeen) -> dict[str, Any]:
+        raise NotImplementedError
+
+    def opening(self, reply: Reply, seen: RequestSeen) -> list[bytes]:
+        raise NotImplementedError
+
+    def piece(self, piece: str, reply: Reply, seen: RequestSeen) -> bytes:
+        raise NotImplementedError
+
+    def ending(self, reply: Reply, seen: RequestSeen) -> list[bytes]:
+        raise NotImplementedError
+
+
+class _Chat(_Dialect):
+    def body(self, reply: Reply, seen: RequestSeen) -> dict[str, Any]:
+        refused = reply.kind == "refusal"
+        message = {
+            "role": "assistant",
+            "content": None if refused else reply.output,
+            "refusal": reply.output if refused else None,
+        }
+        choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": reply.finish_reason}
+        used_in, used_out = _usage(reply, seen)
+        usage = {"prompt_tokens": used_in, "completion_tokens": used_out, "total_tokens": used_in + used_out}
+        return {**_chat_frame(reply, seen, "chat.completion"), "choices": [choice], "usage": usage}
+
+    def opening(self, reply: Reply, seen: RequestSeen) -> list[bytes]:
+        return [_chat_event(reply, seen, {"role": "assistant", "content": ""})]
+
+    def piece(self, piece: str, reply: Reply, seen: RequestSeen) -> bytes:
+        return _chat_event(reply, seen, {"refusal" if reply.kind == "refusal" else "content": piece})
+
+    def ending(self, reply: Reply, seen: RequestSeen) -> list[bytes]:
+        events = [_chat_event(reply, seen, {}, finish_reason=reply.finish_reason)]
+        if (seen.body.get("stream_options") or {}).get("include_usage"):
+            usage = self.body(reply, seen)["usage"]
+            events.append(_event({**_chat_frame(reply, seen, "chat.completion.chunk"), "choices": [], "usage": usage}))
+        return [*events, b"data: [DONE]\n\n"]
+
+
+class _Responses(_Dialect):
+    def body(self, reply: Reply, seen: RequestSeen) -> dict[str, Any]:
+        reason = {"length": "max_output_tokens", "content_filter": "content_filter"}.get(reply.finish_reason)
+        kind, key = ("refusal", "refusal") if reply.kind == "refusal" else ("output_text", "text")
+        part = {"type": kind, key: reply.output, **({"annotations": []} if key == "text" else {})}
+        status = "incomplete" if reason else "completed"
+        message = {"id": "msg_1", "type": "message", "role": "assistant", "status": status, "content": [part]}
+        used_in, used_out = _usage(reply, seen)
+        return {
+            **_response_frame(reply, seen),
+            "status": status,
+            "incomplete_details": {"reason": reason} if reason else None,
+            "output": [message],
+            "usage": {
+                "input_tokens": used_in,
+                "input_tokens_details": {"cached_tokens": 0},
+                "output_tokens": used_out,
+                "output_tokens_details": {"reasoning_tokens": 0},
+                "total_tokens": used_in + used_out,
+            },
+        }
+
+    def opening(self, reply: Reply, seen: RequestSeen) -> list[bytes]:
+        started = {**_response_frame(reply, seen), "status": "in_progress", "output": []}
+        item = {"id": "msg_1", "type": "message", "role": "assistant", "status": "in_progress", "content": []}
+        return [
+            _named_event({"type": "response.created", "sequence_number": 0, "response": started}),
+            _named_event({"type": "response.output_item.added", "sequence_number": 1, "output_index": 0, "item": item}),
+        ]
+
+    def piece(self, piece: str, reply: Reply, seen: RequestSeen) -> bytes:  # noqa: ARG002 - as the chat dialect
+        kind = "response.refusal.delta" if reply.kind == "refusal" else "response.output_text.delta"
+        place = {"item_id": "msg_1", "output_index": 0, "content_index": 0}
+        return _named_event({"type": kind, "sequence_number": 2, **place, "delta": piece, "logprobs": []})
+
+    def ending(self, reply: Reply, seen: RequestSeen) -> list[bytes]:
+        whole = self.body(reply, seen)
+        return [_named_event({"type": f"response.{whole['status']}", "sequence_number": 3, "response": whole})]
+
+
+def _dialect_of(seen: RequestSeen) -> _Dialect | None:
+    if seen.method != "POST":
+        return None
+    if seen.path.endswith("/chat/completions"):
+        return _Chat()
+    return _Responses() if seen.path.endswith("/responses") else None
+
+
+def _chat_frame(reply: Reply, seen: RequestSeen, kind: str) -> dict[str, Any]:
+    model = reply.served_model or seen.body.get("model")
+    return {"id": "chatcmpl-1", "object": kind, "created": 0, "model": model, "system_fingerprint": reply.fingerprint}
+
+
+def _chat_event(reply: Reply, seen: RequestSeen, delta: dict[str, Any], *, finish_reason: str | None = None) -> bytes:
+    choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish_reason}
+    return _event({**_chat_frame(reply, seen, "chat.completion.chunk"), "choices": [choice], "usage": None})
+
+
+def _response_frame(reply: Reply, seen: RequestSeen) -> dict[str, Any]:
+    return {
+        "id": "resp_1",
+        "object": "response",
+        "created_at": 0,
+        "model": reply.served_model or seen.body.get("model"),
+        "error": None,
+        "incomplete_details": None,
+        "parallel_tool_calls": True,
+        "tool_choice": "auto",
+        "tools": [],
+    }
+
+
+def _event(data: Mapping[str, Any]) -> bytes:
+    return b"data: " + json.dumps(data).encode() + b"\n\n"
+
+
+def _named_event(data: Mapping[str, Any]) -> bytes:
+    return f"event: {data['type']}\n".encode() + _event(data)
+
+
+def _usage(reply: Reply, seen: RequestSeen) -> tuple[int, int]:
+    words_in, words_out = len(seen.last_user_text.split()), len(reply.output.split())
+    used_in = words_in if reply.input_tokens is None else reply.input_tokens
+    return used_in, words_out if reply.output_tokens is None else reply.output_tokens
+
+
+def _joined(lines: Sequence[str]) -> str:
+    return "\n".join(lines) + "\n"
+
+
+def _changed(line: str, pattern: str, change: Callable[[re.Match[str]], str], path: Path) -> str:
+    changed, count = re.subn(pattern, change, line, count=1)
+    if not count:
+        raise ValueError(f"{path}: nothing there to break: no {pattern}")
+    return changed
+
+
+def _flipped(found: re.Match[str]) -> str:
+    return found[1] + ("1" if found[2] == "0" else "0")
+
+
+def _raised(found: re.Match[str]) -> str:
+    return f"{found[1]}{int(found[2]) + 1}"
+
+
+def _first_score_edited(results: Sequence[str], path: Path) -> list[str]:
+    for index, line in enumerate(results):
+        row = json.loads(line)
+        for score in row.get("scores", {}).values():
+            if "value" in score:
+                score["value"] = 0.25 if score["value"] == 0.5 else 1.0 - score["value"]
+                edited = json.dumps(row, ensure_ascii=False, separators=(",", ":"))
+                return [*results[:index], edited, *results[index + 1 :]]
+    raise ValueError(f"{path}: nothing there to break: no score")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
