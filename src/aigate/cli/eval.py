@@ -85,10 +85,8 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
         with progress_for(context.stderr, total=total, quiet=arguments.quiet) as progress:
             candidate = execute(conditions, out, resume=arguments.resume, progress=progress)
     except KeyboardInterrupt:
-        print(
-            f"aigate: interrupted; what was answered is kept in {out}\n  next: the same command with --resume --out {out}",
-            file=context.stderr,
-        )
+        kept = f"aigate: interrupted; what was answered is kept in {out}"
+        print(f"{kept}\n  next: the same command with --resume --out {out}", file=context.stderr)
         return 130
     verdict = gate(candidate, policy, baseline=baseline)
     return deliver(verdict, candidate, baseline, arguments=arguments, context=context, stored=out)

@@ -31,7 +31,7 @@ def add_parser(commands: Any) -> None:
         example="aigate goldens check goldens/support-faq",
     )
     checking.add_argument(
-        "folder", metavar="FOLDER", nargs="?", help="the suite; default: that of [tool.aigate] in pyproject.toml"
+        "folder", metavar="FOLDER", nargs="?", help="the suite; default: that of pyproject.toml"
     )
     checking.add_argument("--format", choices=("json",), help="print JSON instead of text")
     checking.set_defaults(run=check)
@@ -39,7 +39,7 @@ def add_parser(commands: Any) -> None:
         verbs,
         "import",
         about="samples from JSON Lines, JSON, CSV, Parquet or a Hugging Face data set",
-        example="aigate goldens import questions.csv --input question --reference answer --out goldens/faq/samples.jsonl",
+        example="aigate goldens import faq.csv --input question --reference answer --out goldens/faq/samples.jsonl",
     )
     importing.add_argument("source", metavar="SOURCE", help="a file, or the name of a data set on the Hugging Face hub")
     importing.add_argument("--out", metavar="FILE", required=True, help="the samples.jsonl to write; must not exist")

@@ -78,10 +78,10 @@ class PairedScores:
         every sample takes part.
         """
         if scenario == "observed":
-            used = self.candidate.present.any(axis=1) & self.baseline.present.any(axis=1)
+            used: Bools = np.logical_and(self.candidate.present.any(axis=1), self.baseline.present.any(axis=1))
             return self.candidate.filled(None), self.baseline.filled(None), used
         low_candidate, low_baseline = (0.0, 1.0) if scenario == "worst" else (1.0, 0.0)
-        everyone = np.ones(len(self.ids), dtype=np.bool_)
+        everyone: Bools = np.ones(len(self.ids), dtype=np.bool_)
         return self.candidate.filled(low_candidate), self.baseline.filled(low_baseline), everyone
 
     @property
@@ -93,7 +93,8 @@ class PairedScores:
     def differences(self) -> Floats:
         """Per sample, candidate minus baseline (means over repeats), of the samples that take part as observed."""
         candidate, baseline, used = self.arms("observed")
-        return (candidate.mean(axis=1) - baseline.mean(axis=1))[used]
+        differences: Floats = candidate.mean(axis=1) - baseline.mean(axis=1)
+        return differences[used]
 
     def in_slice(self, tag: str | None) -> Bools:
         """Which samples carry the tag; all of them for None."""

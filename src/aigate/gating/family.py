@@ -53,7 +53,8 @@ def _p_values(
         return {}
     paired = {metric: comparison.paired(metric) for metric in dict.fromkeys(h.metric for h in hypotheses)}
     columns = [_column(paired[h.metric], h.tag, scenario, comparison.shared) for h in hypotheses]
-    candidate, baseline = (np.stack([column[arm] for column in columns], axis=2) for arm in (0, 1))
+    candidate: Floats = np.stack([column[0] for column in columns], axis=2)
+    baseline: Floats = np.stack([column[1] for column in columns], axis=2)
     mask = np.stack([column[2] for column in columns], axis=1)
     units = [comparison.candidate.samples[id_].unit for id_ in comparison.shared]
     result = relabel_test(

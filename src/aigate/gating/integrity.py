@@ -116,7 +116,8 @@ def _why(score: object) -> str:
 
 def _too_many(metric: str, found: _Missing) -> Reason:
     code = "metric-missing" if len(found.keys) == found.total else "missing-scores"
-    text = f"{len(found.keys)} of {found.total} scores of '{metric}' are missing; the first: {found.keys[0][0]}: {found.keys[0][1]}"
+    (first, why), n = found.keys[0], len(found.keys)
+    text = f"{n} of {found.total} scores of '{metric}' are missing; the first: {first}: {why}"
     return reason(code, text, "run again; missing scores are neither good nor bad")
 
 
@@ -136,9 +137,10 @@ def _arms_differ(evidence: Evidence, counts: dict[str, _Missing]) -> Iterable[Re
         theirs = _missing(evidence.comparison.baseline, metric)
         if not ours.keys and not theirs.keys:
             continue
+        import numpy as np
         from scipy.stats import fisher_exact
 
-        table = [[len(m.keys), m.total - len(m.keys)] for m in (ours, theirs)]
+        table = np.array([[len(m.keys), m.total - len(m.keys)] for m in (ours, theirs)])
         if fisher_exact(table).pvalue <= 0.05:
             text = f"'{metric}' is missing {len(ours.keys)} times here and {len(theirs.keys)} times in the baseline"
             yield reason("missing-arms-differ", text)

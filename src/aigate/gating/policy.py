@@ -62,7 +62,7 @@ class Policy:
         if not isinstance(rows, list) or not all(isinstance(row, Mapping) for row in rows):
             raise ConfigError(f"{where}: 'checks' is {rows!r}: expected a list of tables")
         checks = tuple(check_from_config(row, where=where) for row in rows)
-        numbers = {
+        numbers: dict[str, Any] = {
             key.replace("-", "_"): _number(table[key], f"{where}: '{key}'", whole=key == "valid-days")
             for key in KEYS
             if key != "checks" and key in table

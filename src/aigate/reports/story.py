@@ -1,4 +1,4 @@
-"""What every report tells, in this order: the verdict, why, the samples that moved with both answers, what to do next."""
+"""What every report tells, in order: the verdict, why, the samples that moved with both answers, what to do next."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from aigate.core.ledger import Outcome
+from aigate.core.response import Response
 from aigate.core.run import Result, Run
 from aigate.core.score import Score
 from aigate.core.verdict import CheckOutcome, Moved, Status, Verdict
@@ -184,13 +186,16 @@ def _answer(run: Run, sample_id: str, metric: str, *, best: bool) -> Answer | No
         return None
     chosen = sorted(results, key=lambda result: (_value(result, metric), -result.repeat), reverse=best)[0]
     score, response = chosen.scores.get(metric), chosen.response
+    value = score.value if isinstance(score, Score) else None
+    return Answer(_shown(chosen.outcome, response), value, score.explanation if score else "")
+
+
+def _shown(outcome: Outcome, response: Response | None) -> str:
     if response is None:
-        text = str(chosen.outcome)
-    else:
-        text = response.output if response.fault is None else f"[{response.fault.kind}] {response.fault.message}"
-    return Answer(
-        text or "(empty)", score.value if isinstance(score, Score) else None, score.explanation if score else ""
-    )
+        return str(outcome)
+    if response.fault is not None:
+        return f"[{response.fault.kind}] {response.fault.message}"
+    return response.output or "(empty)"
 
 
 def _value(result: Result, metric: str) -> float:

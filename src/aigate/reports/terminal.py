@@ -1,4 +1,4 @@
-"""The verdict on a terminal: verdict first, then why, then the samples that moved side by side, then what to do next."""
+"""The verdict on a terminal: first the verdict, then why, the samples that moved side by side, what to do next."""
 
 from __future__ import annotations
 

@@ -67,7 +67,7 @@ class RunScorer(Protocol):
         ...
 
     def over_run(self, rows: Sequence[tuple[Sample, ScoreOrNot]]) -> Mapping[str, float]:
-        """The numbers over a run's samples and scores; each in [0, 1]. What is undefined is left out, never 0 or NaN."""
+        """The numbers over a run's samples and scores; in [0, 1]. What is undefined is left out, never 0 or NaN."""
         ...
 
 

@@ -1,7 +1,7 @@
-"""Named baselines of a suite: `baselines/NAME.jsonl` is the promoted run, `baselines/history.jsonl` says how it came there.
+"""Named baselines of a suite: `baselines/NAME.jsonl` is the promoted run, `history.jsonl` says how it came there.
 
-Promotion needs a passing verdict. History is only appended to; each line holds the digest of the one before it, so that a
-line taken out or edited is seen.
+Promotion needs a passing verdict. History is only appended to; each line holds the digest of the one before it, so that
+a line taken out or edited is seen.
 """
 
 from __future__ import annotations

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 
+from aigate.core.sample import Sample
 from aigate.core.score import ScoreOrNot, Unscored
 from aigate.core.verdict import CheckOutcome, Interval, Moved, Reason, Status
 from aigate.gating.checks.base import ConfiguredCheck, Evidence, share
 from aigate.gating.comparison import Trials, applies, trials_of
 from aigate.gating.reasons import reason
-from aigate.gating.run_metrics import rows_of, run_scorer
+from aigate.gating.run_metrics import Rows, rows_of, run_scorer
 from aigate.stats.bootstrap import mean_interval
 
 __all__ = ["MinScore"]
@@ -164,10 +166,10 @@ def _interval(trials: Trials, units: list[str], alpha: float, seed: int) -> Inte
     return Interval(float(low), float(high), level, "Wilson for 0/1 scores of single samples, else Bayesian bootstrap")
 
 
-def _resampled(rows, number, evidence: Evidence, observed: float) -> Interval:  # type: ignore[no-untyped-def]
+def _resampled(rows: Rows, number: Callable[[Rows], float | None], evidence: Evidence, observed: float) -> Interval:
     """Percentile bootstrap over units; a resample on which the number is undefined is left out."""
     rng = np.random.default_rng(evidence.seed)
-    by_unit: dict[str, list[tuple[object, ScoreOrNot]]] = {}
+    by_unit: dict[str, list[tuple[Sample, ScoreOrNot]]] = {}
     for row in rows:
         by_unit.setdefault(row[0].unit, []).append(row)
     parts = list(by_unit.values())

@@ -55,11 +55,12 @@ class MustPass(ConfiguredCheck):
         results = [result for id_ in tagged for result in run.by_sample[id_]]
         failed = [result for result in results if self._missed(evidence, result, metric)]
         missing = [result for result in results if _is_missing(result, metric)]
+        short = {result.sample_id for result in (*failed, *missing)}
         status, reasons = self._decided(len(tagged), failed, missing, n_samples=len(run.samples), metric=metric)
         return CheckOutcome(
             check=self.name,
             status=status,
-            summary=f"{len(tagged) - len({r.sample_id for r in (*failed, *missing)})} of {len(tagged)} tagged '{self.tag}' pass",
+            summary=f"{len(tagged) - len(short)} of {len(tagged)} tagged '{self.tag}' pass",
             metric=metric,
             observed=1.0 - len({result.sample_id for result in failed}) / len(tagged),
             threshold=self.at_least,
@@ -81,7 +82,8 @@ class MustPass(ConfiguredCheck):
     ) -> tuple[Status, tuple[Reason, ...]]:
         if failed:
             ids = ", ".join(sorted({result.sample_id for result in failed}))
-            text = f"{len({r.sample_id for r in failed})} of {tagged} samples tagged '{self.tag}' miss {metric} >= {self.at_least:g}: {ids}"
+            of = f"{len({result.sample_id for result in failed})} of {tagged} samples"
+            text = f"{of} tagged '{self.tag}' miss {metric} >= {self.at_least:g}: {ids}"
             return Status.FAIL, (
                 reason("must-pass", text, "these are not up for averaging: fix them or take the tag off"),
             )

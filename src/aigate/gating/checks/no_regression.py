@@ -22,7 +22,7 @@ from aigate.gating.reasons import reason
 from aigate.stats.bootstrap import bb1_interval, bb1_test
 from aigate.stats.cluster import cluster_interval, cluster_pass_test
 from aigate.stats.multiplicity import benjamini_hochberg
-from aigate.stats.power import block_floor, samples_needed, smallest_detectable_drop
+from aigate.stats.power import block_floor, pass_floor_units, samples_needed, smallest_detectable_drop
 from aigate.stats.tango import tango_interval, tango_test
 
 __all__ = ["NoRegression"]
@@ -156,7 +156,8 @@ class _Arms:
 
     @property
     def differences(self) -> Floats:
-        return self.candidate.mean(axis=1) - self.baseline.mean(axis=1)
+        differences: Floats = self.candidate.mean(axis=1) - self.baseline.mean(axis=1)
+        return differences
 
     @property
     def grouped(self) -> bool:
@@ -175,7 +176,8 @@ class _Arms:
     def sums(self) -> tuple[Floats, Floats]:
         """Sums of differences and numbers of samples, per unit."""
         codes = self.unit_codes
-        return np.bincount(codes, weights=self.differences), np.bincount(codes).astype(np.float64)
+        sums: Floats = np.bincount(codes, weights=self.differences).astype(np.float64)
+        return sums, np.bincount(codes).astype(np.float64)
 
 
 def _find(check: NoRegression, evidence: Evidence, paired: PairedScores, margin: float, scenario: Scenario) -> _Finding:
@@ -184,7 +186,7 @@ def _find(check: NoRegression, evidence: Evidence, paired: PairedScores, margin:
     whole = _arms(paired, scenario, None)
     differences, (sums, sizes) = whole.differences, whole.sums()
     p_pass, method = _pass_p_value(whole, margin, evidence.seed)
-    p_block, drop = blocks[Hypothesis(check.metric)], -float(differences.mean())
+    p_block, drop = blocks[Hypothesis(check.metric)], _drop(differences)
     status, reasons = _decided(check, evidence, p_pass, p_block, drop, margin, whole)
     if (fallen := _fallen_slices(check, evidence, paired, margin, scenario, blocks)) and status is not Status.FAIL:
         status, reasons = Status.FAIL, ()
@@ -194,7 +196,7 @@ def _find(check: NoRegression, evidence: Evidence, paired: PairedScores, margin:
         reasons=(*reasons, *fallen),
         baseline_mean=float(whole.baseline.mean()),
         candidate_mean=float(whole.candidate.mean()),
-        difference=-drop,
+        difference=0.0 - drop,
         interval=_interval(whole, evidence.settings.alpha, evidence.seed),
         n=len(differences),
         n_units=len(sums),
@@ -235,7 +237,9 @@ def _decided(
     enough_groups = groups >= FEWEST_GROUPS or not arms.grouped
     real = p_block <= alpha
     if p_pass <= alpha and enough_groups:
-        text = f"{check.metric} fell by {_points(drop)}: real, but shown to be smaller than the margin of {_points(margin)}"
+        text = (
+            f"{check.metric} fell by {_points(drop)}: real, but shown to be less than the margin of {_points(margin)}"
+        )
         return Status.PASS, (reason("tolerated-drop", text),) if real else ()
     if real and drop >= margin / 2:
         text = f"{check.metric} fell by {_points(drop)} (p = {p_block:.2g}; {_points(margin)} tolerated)"
@@ -248,15 +252,16 @@ def _decided(
 
 def _not_shown(arms: _Arms, drop: float, margin: float, alpha: float) -> Reason:
     sums, sizes = arms.sums()
+    units = "groups" if arms.grouped else "samples"
     sd = _standard_error(sums, sizes) * len(sums) ** 0.5
-    needed = samples_needed(sd, margin, alpha=alpha) if sd > 0 else 0
-    settle = f"about {needed} {'groups' if arms.grouped else 'samples'} would settle it" if needed > len(sums) else ""
-    moved = f"fell by {_points(drop)}" if drop > 0 else f"rose by {_points(-drop)}"
-    text = f"it {moved}, and neither a drop nor its absence within {_points(margin)} is shown with {len(sums)} {'groups' if arms.grouped else 'samples'}"
-    hint = (
-        f"add samples, or answer each more often (--repeats): {settle}" if settle else "run again with more --repeats"
-    )
-    return reason("not-shown", text, hint)
+    needed = samples_needed(sd, margin, alpha=alpha) if sd > 0 else pass_floor_units(margin, alpha=alpha)
+    moved = "did not move" if drop == 0 else f"fell by {_points(drop)}" if drop > 0 else f"rose by {_points(-drop)}"
+    shown = f"neither a drop nor its absence within {_points(margin)} is shown with {len(sums)} {units}"
+    if needed > len(sums):
+        hint = f"about {needed} {units} would settle it, or more answers to each (--repeats)"
+    else:
+        hint = "the truth lies near the margin: answer each sample more often (--repeats)"
+    return reason("not-shown", f"it {moved}, and {shown}", hint)
 
 
 def _fallen_slices(
@@ -273,7 +278,7 @@ def _fallen_slices(
         arms = _arms(paired, scenario, tag)
         if len(arms.units) < 2:
             continue
-        drop, p_block = -float(arms.differences.mean()), blocks[Hypothesis(check.metric, tag)]
+        drop, p_block = _drop(arms.differences), blocks[Hypothesis(check.metric, tag)]
         tolerable = _pass_p_value(arms, margin, evidence.seed)[0] <= evidence.settings.alpha
         if p_block <= evidence.settings.alpha and drop >= margin / 2 and not tolerable:
             text = f"{check.metric} fell by {_points(drop)} in '{tag}' ({len(arms.units)} samples, p = {p_block:.2g})"
@@ -294,6 +299,11 @@ def _interval(arms: _Arms, alpha: float, seed: int) -> Interval:
     robust = cluster_interval(differences, arms.unit_codes, level=level)
     low, high = max(-1.0, min(low, robust.low)), min(1.0, max(high, robust.high))
     return Interval(low, high, level, "the wider of cluster-robust t and Bayesian bootstrap")
+
+
+def _drop(differences: Floats) -> float:
+    """The mean drop, without the noise of floating point: 0.0 when nothing moved on the whole."""
+    return 0.0 - round(float(differences.mean()), 12)
 
 
 def _standard_error(sums: Floats, sizes: Floats) -> float:
@@ -319,20 +329,20 @@ def _slices(evidence: Evidence, paired: PairedScores) -> list[dict[str, Any]]:
     sized = {tag: arms for tag, arms in sized.items() if len(arms.units) >= FEWEST_IN_SLICE}
     hypotheses = [Hypothesis(paired.metric, tag) for tag in sized]
     values = slice_p_values(evidence, hypotheses)
-    q = benjamini_hochberg([values[h] for h in hypotheses]) if hypotheses else []
-    rows = [
+    q = benjamini_hochberg([values[h] for h in hypotheses])
+    rows: list[dict[str, Any]] = [
         {
             "tag": tag,
             "n": len(arms.units),
             "baseline_mean": float(arms.baseline.mean()),
             "candidate_mean": float(arms.candidate.mean()),
-            "difference": float(arms.differences.mean()),
+            "difference": 0.0 - _drop(arms.differences),
             "p": values[hypothesis],
             "q": float(q_value),
         }
         for (tag, arms), hypothesis, q_value in zip(sized.items(), hypotheses, q, strict=True)
     ]
-    return sorted(rows, key=lambda row: (row["difference"], row["tag"]))  # type: ignore[arg-type, return-value]
+    return sorted(rows, key=lambda row: (row["difference"], row["tag"]))
 
 
 def _moved(paired: PairedScores) -> tuple[Moved, ...]:

@@ -1,7 +1,7 @@
 """`same-shape`: the outputs look as those of the baseline did: JSON keys, code fences, labels, length, refusals.
 
-A provider "upgrade" that wraps code in fences breaks every parser behind it and no unit test sees it. This check compares
-the distribution of output shapes sample by sample and names what changed.
+A provider "upgrade" that wraps code in fences breaks every parser behind it and no unit test sees it. This check
+compares the distribution of output shapes sample by sample and names what changed.
 """
 
 from __future__ import annotations
@@ -231,7 +231,7 @@ def _shifts(
 
 
 def _columns(ours: _Shapes, theirs: _Shapes, ids: Sequence[str]) -> list[tuple[str, str]]:
-    """The values that occur often enough to be compared, and `other` for the rest; the common case of a flag is left out."""
+    """Values that occur often enough to be compared, and `other` for the rest; an absent flag is left out."""
     counts = [Counter(item for id_ in ids for f in arm[id_] if f for item in f.items()) for arm in (ours, theirs)]
     totals = [max(1, sum(1 for id_ in ids for f in arm[id_] if f)) for arm in (ours, theirs)]
     every = {item for count in counts for item in count}

@@ -1,0 +1,222 @@
+"""`samples.jsonl`: read strictly, with every problem named by file and line, and written in one canonical form."""
+
+from __future__ import annotations
+
+import gzip
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from aigate.core.digest import json_line
+from aigate.core.registry import nearest
+from aigate.core.sample import Sample
+from aigate.errors import SuiteError
+from aigate.goldens.jsonlines import Defect, json_type, scan_json_lines
+
+__all__ = ["SAMPLE_FIELDS", "dump_samples", "load_samples", "row_defects", "scan_samples"]
+
+SAMPLE_FIELDS = ("id", "input", "reference", "contexts", "tags", "group", "metadata")
+ROLES = ("system", "developer", "user", "assistant", "tool")
+MAX_REPORTED = 20
+LEAVE_OUT = "leave the field out when there is nothing to say"
+
+
+def load_samples(path: Path) -> tuple[Sample, ...]:
+    """Read the samples of a suite.
+
+    Args:
+        path: A JSON Lines file, or the same compressed with a name ending in `.gz`.
+
+    Returns:
+        The samples in file order; at least one, ids unique.
+
+    Raises:
+        SuiteError: The file cannot be read, or it has problems: the first one is the message, which starts with
+            `path:line:`, and up to 19 more follow it.
+    """
+    samples, defects = scan_samples(path)
+    if defects:
+        raise SuiteError(_joined(path, defects), hint=defects[0].hint)
+    return samples
+
+
+def scan_samples(path: Path) -> tuple[tuple[Sample, ...], tuple[Defect, ...]]:
+    """Read what can be read: the sound samples, and every defect of the others in line order.
+
+    Raises:
+        SuiteError: The file cannot be opened, read or decompressed.
+    """
+    samples: list[Sample] = []
+    defects: list[Defect] = []
+    first_line: dict[str, int] = {}
+    for line, found in scan_json_lines(path):
+        wrong = [found] if isinstance(found, Defect) else _row_and_id_defects(line, found, first_line)
+        defects.extend(wrong)
+        if not wrong and isinstance(found, dict):
+            samples.append(Sample.from_dict(found))
+    if not samples and not defects:
+        defects.append(Defect(1, "no samples: the file is empty", "write one JSON object a line"))
+    return tuple(samples), tuple(defects)
+
+
+def dump_samples(samples: Iterable[Sample], path: Path) -> None:
+    """Write samples, one a line, fields in their documented order; `load_samples` gives equal samples back.
+
+    The file is written beside its place and then moved there, so a reader sees the old file or the new one.
+
+    Args:
+        samples: What to write; at least one.
+        path: Where to; a name ending in `.gz` is compressed. Same samples, same bytes.
+
+    Raises:
+        SuiteError: There are no samples, or one could not be read back: a duplicate id, an empty input, NaN; or the
+            file cannot be written.
+    """
+    rows = [sample.to_dict() for sample in samples]
+    _refuse_unreadable(rows, path)
+    whole = "".join(f"{_line_of(row, path)}\n" for row in rows).encode("utf-8")
+    target = path.resolve()
+    draft = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    try:
+        draft.write_bytes(gzip.compress(whole, mtime=0) if path.suffix == ".gz" else whole)
+        draft.replace(target)
+    except OSError as found:
+        raise SuiteError(f"{path}: cannot be written: {found.strerror or found}") from None
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def row_defects(row: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What keeps one object from being a sample, as (message, hint) pairs; empty when it is one.
+
+    >>> row_defects({"id": "a", "input": "Hello", "refrence": "Hi"})
+    [("unknown field 'refrence'", "did you mean 'reference'?")]
+    """
+    found: list[tuple[str, str]] = [
+        (f"unknown field '{name}'", nearest(name, SAMPLE_FIELDS, kind="fields"))
+        for name in row
+        if name not in SAMPLE_FIELDS
+    ]
+    found += _id_defects(row)
+    found += _input_defects(row)
+    found += _texts_defects(row, "contexts")
+    found += _texts_defects(row, "tags")
+    found += _group_defects(row)
+    return found + _metadata_defects(row)
+
+
+def _row_and_id_defects(line: int, row: dict[str, Any], first_line: dict[str, int]) -> list[Defect]:
+    found = [Defect(line, message, hint) for message, hint in row_defects(row)]
+    name = row.get("id")
+    if isinstance(name, str) and first_line.setdefault(name, line) != line:
+        message = f"duplicate id '{name}' (first on line {first_line[name]})"
+        found.append(Defect(line, message, "give every sample its own id, and keep it"))
+    return found
+
+
+def _id_defects(row: Mapping[str, Any]) -> list[tuple[str, str]]:
+    if "id" not in row:
+        return [("missing field 'id'", "give every sample a stable id")]
+    if not isinstance(row["id"], str):
+        return [(f"id: got {json_type(row['id'])}, expected a string", "quote it")]
+    return [] if row["id"].strip() else [("id: empty", "give every sample a stable id")]
+
+
+def _input_defects(row: Mapping[str, Any]) -> list[tuple[str, str]]:
+    if "input" not in row:
+        return [("missing field 'input'", "input is a text or a list of chat messages")]
+    given = row["input"]
+    if isinstance(given, str):
+        return [] if given.strip() else [("input: empty", "remove the sample, or say what the user says")]
+    if not isinstance(given, list | tuple):
+        return [(f"input: got {json_type(given)}, expected a string or an array of chat messages", "")]
+    found = [defect for index, message in enumerate(given) for defect in _message_defects(f"input[{index}]", message)]
+    if not found and not any(message.get("content") for message in given):
+        return [("input: empty", "remove the sample, or say what the user says")]
+    return found
+
+
+def _message_defects(where: str, message: Any) -> list[tuple[str, str]]:
+    if not isinstance(message, dict):
+        return [(f"{where}: got {json_type(message)}, expected an object with role and content", "")]
+    found: list[tuple[str, str]] = []
+    role = message.get("role")
+    if role not in ROLES:
+        got = repr(role) if isinstance(role, str) else json_type(role) if "role" in message else "nothing"
+        known = ", ".join(ROLES)
+        found.append((f"{where}.role: got {got}, expected one of {known}", nearest(str(role), ROLES, kind="roles")))
+    return found + _content_defects(f"{where}.content", message)
+
+
+def _content_defects(where: str, message: dict[str, Any]) -> list[tuple[str, str]]:
+    content = message.get("content")
+    if isinstance(content, str) or (content is None and message.get("tool_calls")):
+        return []
+    if not isinstance(content, list):
+        got = json_type(content) if "content" in message else "nothing"
+        return [(f"{where}: got {got}, expected a string or an array of parts", "")]
+    return [
+        (f"{where}[{index}]: expected a part: an object with a 'type'", 'e.g. {"type": "text", "text": "..."}')
+        for index, part in enumerate(content)
+        if not (isinstance(part, dict) and isinstance(part.get("type"), str))
+    ]
+
+
+def _texts_defects(row: Mapping[str, Any], name: str) -> list[tuple[str, str]]:
+    given = row.get(name, [])
+    if not isinstance(given, list | tuple):
+        return [(f"{name}: got {json_type(given)}, expected an array of strings", LEAVE_OUT)]
+    for index, text in enumerate(given):
+        if not isinstance(text, str):
+            return [(f"{name}[{index}]: got {json_type(text)}, expected a string", "")]
+        if not text.strip():
+            return [(f"{name}[{index}]: empty", "remove it")]
+    if name == "tags" and len(set(given)) != len(given):
+        return [(f"tags: '{_first_repeated(given)}' stands there twice", "name every tag once")]
+    return []
+
+
+def _first_repeated(texts: Sequence[str]) -> str:
+    return next(text for index, text in enumerate(texts) if text in texts[:index])
+
+
+def _group_defects(row: Mapping[str, Any]) -> list[tuple[str, str]]:
+    given = row.get("group")
+    if given is None or (isinstance(given, str) and given.strip()):
+        return []
+    if isinstance(given, str):
+        return [("group: empty", LEAVE_OUT)]
+    return [(f"group: got {json_type(given)}, expected a string", LEAVE_OUT)]
+
+
+def _metadata_defects(row: Mapping[str, Any]) -> list[tuple[str, str]]:
+    given = row.get("metadata", {})
+    return [] if isinstance(given, dict) else [(f"metadata: got {json_type(given)}, expected an object", LEAVE_OUT)]
+
+
+def _joined(path: Path, defects: Sequence[Defect]) -> str:
+    """All problems in one text: the first one first, then up to `MAX_REPORTED` in all."""
+    lines = [f"{path}:{defect.line}: {defect.message}" for defect in defects[:MAX_REPORTED]]
+    if len(defects) > 1:
+        more = len(defects) - 1
+        lines.insert(1, f"and {more} more problem{'s' if more > 1 else ''}:")
+    if len(defects) > MAX_REPORTED:
+        lines.append(f"({len(defects) - MAX_REPORTED} not shown)")
+    return "\n".join(lines)
+
+
+def _refuse_unreadable(rows: Sequence[dict[str, Any]], path: Path) -> None:
+    first_line: dict[str, int] = {}
+    defects = [d for line, row in enumerate(rows, start=1) for d in _row_and_id_defects(line, row, first_line)]
+    if not rows:
+        defects.append(Defect(1, "no samples to write"))
+    if defects:
+        raise SuiteError(_joined(path, defects), hint=defects[0].hint)
+
+
+def _line_of(row: dict[str, Any], path: Path) -> str:
+    try:
+        return json_line(row)
+    except ValueError as found:
+        raise SuiteError(f"{path}: sample '{row['id']}' is not JSON: {found}") from None

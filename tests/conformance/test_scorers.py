@@ -1,0 +1,433 @@
+"""One contract for every scorer. A new scorer is one row in CASES; each contract test has a violator it must reject."""
+
+import asyncio
+import inspect
+import math
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from aigate.core.digest import canonical_json
+from aigate.core.response import Response
+from aigate.core.sample import Sample
+from aigate.core.score import MetricSpec, Score, ScoreOrNot, Unscored
+from aigate.errors import ConfigError
+from aigate.scorers.base import SCORERS, RunScorer, Scorer, ScorerSettings, make_scorer, scorer_from_spec
+
+PARIS = Sample("paris", "Capital of France?", reference="Paris", contexts=("Paris is the capital of France.",))
+BARE = Sample("bare", "Capital of France?")
+RIGHT = Response("Paris")
+WRONG = Response("zzz qqq")
+
+
+@dataclass(frozen=True)
+class Case:
+    """A scorer with answers that it must tell apart."""
+
+    name: str
+    argument: str = ""
+    options: dict[str, Any] = field(default_factory=dict)
+    contract: Any = None
+    sample: Sample = PARIS
+    perfect: Response = RIGHT
+    garbage: Response = WRONG
+    bare: str | None = "no_reference"
+    needs_output: bool = True
+
+    @property
+    def settings(self) -> ScorerSettings:
+        return ScorerSettings(self.name, self.argument, self.options, self.contract)
+
+    @property
+    def id(self) -> str:
+        return f"{self.name} {canonical_json(self.options)}" if self.options else self.name
+
+
+OBJECT = Sample("object", "Capital as JSON?", reference={"capital": "Paris", "n": [1, True]})
+SENTENCE = Sample("sentence", "Say it.", reference=["the cat sat on the mat today", "a cat lay on it this evening"])
+SCHEMA = {
+    "type": "object",
+    "properties": {"answer": {"type": "string"}, "inner": {"$ref": "#/$defs/inner"}},
+    "required": ["answer"],
+    "$defs": {"inner": {"type": "array", "items": {"$ref": "#"}}},
+}
+OVERLAP: dict[str, Any] = {
+    "sample": SENTENCE,
+    "perfect": Response("the cat sat on the mat today"),
+    "garbage": Response("zzz qqq"),
+}
+
+CASES = [
+    Case("exact_match"),
+    Case("exact_match", options={"case": "fold", "punctuation": "drop", "articles": "drop", "strip-fence": True}),
+    Case(
+        "exact_match", options={"number-tolerance": 0.5}, sample=replace(PARIS, reference=18), perfect=Response("18.5")
+    ),
+    Case(
+        "exact_match", sample=OBJECT, perfect=Response('{"n": [1.0, true], "capital": "Paris"}'), garbage=Response("{}")
+    ),
+    Case("includes", perfect=Response("It is Paris.")),
+    Case("includes", options={"anywhere": True, "space": "fold", "unicode": "NFKC"}, perfect=Response("xParisx")),
+    Case("token_f1"),
+    Case("rouge_l", **OVERLAP),
+    Case("rouge_l", options={"stem": True}, **OVERLAP),
+    Case("bleu", **OVERLAP),
+    Case("chrf", **OVERLAP),
+    Case("classification"),
+    Case("classification", options={"labels": ["Paris", "Rome"], "position": "last"}, garbage=Response("Rome")),
+    Case("classification", options={"pattern": r"is (\w+)", "case": "keep"}, perfect=Response("is Paris")),
+    Case(
+        "contract", contract=SCHEMA, perfect=Response('{"answer": "x"}'), garbage=Response('{"answer": 1}'), bare=None
+    ),
+    Case("contract", options={"choices": ["Paris"], "case": "fold"}, perfect=Response("PARIS"), bare=None),
+    Case("contract", options={"regex": "P.*", "search": True, "max-chars": 9}, bare=None),
+    *(
+        Case("contract", options={"parses-as": form, "max-chars": 60}, perfect=Response(text), bare=None)
+        for form, text in {
+            "json": "[1]",
+            "jsonl": '{"a": 1}\n{"a": 2}',
+            "number": "-1.5e3",
+            "integer": "+12",
+            "date": "2024-02-29",
+            "python": "def f():\n    return 1",
+            "toml": "a = 1",
+            "yaml": "a: 1",
+            "csv": "a,b\n1,2",
+            "xml": "<a><b/></a>",
+        }.items()
+    ),
+    Case("grounding", perfect=Response("The capital of France is Paris."), bare="not_applicable"),
+    Case(
+        "recorded",
+        argument="human:yes",
+        perfect=Response("x", scores={"human:yes": 1.0}),
+        garbage=Response("x", scores={"human:yes": 0.25}),
+        bare=None,
+        needs_output=False,
+    ),
+    Case("shape", perfect=Response("Paris"), garbage=Response("```python\nreturn"), bare=None),
+]
+
+HOSTILE = [
+    "",
+    " \n\t ",
+    "\x00" * 50,
+    "\ud800 lone \udfff surrogates \ud800",
+    "\u202eright to left\u202c \u2067override\u2069",
+    "a\u0301" * 3000,
+    "A" * 2_000_000,
+    "the cat " * 200_000,
+    "y" * 90_000,
+    "[" * 1_000_000,
+    '{"a":' * 200_000,
+    "(" * 100_000,
+    "`" * 500_000,
+    "```\n" * 200_000,
+    "**" * 300_000,
+    "- \n" * 300_000,
+    "\n" * 1_000_000,
+    '"' + "\\" * 300_000,
+    "9" * 1_000_000,
+    "9" * 5000,
+    "1e400",
+    "-1e999999999",
+    "NaN",
+    '{"answer": "\\ud800", "n": 1e308}',
+    "<!DOCTYPE a [<!ENTITY b 'c'>]><a>&b;</a>",
+    "&a [*a]",
+    "a: &a [1]\nb: &b {<<: [*a, *a]}",
+    ", , ,\n" * 100_000,
+    "1. " * 300_000,
+    "[x](" * 200_000,
+    "Answer:" * 200_000,
+    "i'm sorry, " * 100_000,
+    "if 1:\n" * 500,
+    "-" * 4000 + "1",
+    "\u4f60\u597d" * 200_000,
+]
+
+
+def scored(scorer: Scorer, sample: Sample, response: Response) -> ScoreOrNot:
+    """A score as the runner gets it: outside the metric, at once, or awaited."""
+    outside = scorer.applies_to(sample)
+    if outside is not None:
+        return outside
+    found = scorer.score(sample, response)
+    if isinstance(found, Score | Unscored):
+        return found
+
+    async def wait(later: Awaitable[ScoreOrNot]) -> ScoreOrNot:
+        return await later
+
+    return asyncio.run(wait(found))
+
+
+def with_output(case: Case, output: str) -> Response:
+    return replace(case.perfect, output=output)
+
+
+# The contract: each takes a case and a way to make its scorer.
+
+Make = Callable[[ScorerSettings], Scorer]
+
+
+def check_is_a_scorer(case: Case, make: Make) -> None:
+    scorer = make(case.settings)
+    assert isinstance(scorer, Scorer)
+    assert isinstance(scorer.spec, MetricSpec)
+    assert scorer.spec.direction in {"higher", "lower"}
+    assert scorer.spec.metric
+    assert scorer.spec.scorer.partition(":")[0] == case.name
+
+
+def check_scores_lie_in_range_with_an_explanation(case: Case, make: Make) -> None:
+    scorer = make(case.settings)
+    for response in (case.perfect, case.garbage, with_output(case, "")):
+        found = scored(scorer, case.sample, response)
+        assert isinstance(found, Score | Unscored)
+        assert found.explanation.strip()
+        if isinstance(found, Score):
+            assert math.isfinite(found.value)
+            assert 0.0 <= found.value <= 1.0
+
+
+def check_is_pure(case: Case, make: Make) -> None:
+    scorer = make(case.settings)
+    for response in (case.perfect, case.garbage):
+        first, again, fresh = (scored(each, case.sample, response) for each in (scorer, scorer, make(case.settings)))
+        assert first == again == fresh
+
+
+def check_perfect_beats_garbage(case: Case, make: Make) -> None:
+    scorer = make(case.settings)
+    perfect = scored(scorer, case.sample, case.perfect)
+    assert isinstance(perfect, Score), perfect
+    assert scorer.spec.better(perfect.value) == pytest.approx(1.0), perfect
+    garbage = scored(scorer, case.sample, case.garbage)
+    worse = isinstance(garbage, Score) and scorer.spec.better(garbage.value) < 0.9
+    assert worse or (isinstance(garbage, Unscored) and garbage.reason == "unparseable"), garbage
+
+
+def check_says_what_lies_outside(case: Case, make: Make) -> None:
+    scorer = make(case.settings)
+    assert scorer.applies_to(case.sample) is None
+    outside = scorer.applies_to(BARE)
+    assert (None if outside is None else outside.reason) == case.bare
+    if outside is not None:
+        assert outside.applicable is False
+        assert outside.explanation
+
+
+def check_spec_round_trips(case: Case, make: Make) -> None:
+    scorer = make(case.settings)
+    text = canonical_json(scorer.spec.to_dict())
+    spec = MetricSpec.from_dict(scorer.spec.to_dict())
+    again = scorer_from_spec(spec) if make is make_scorer else make(_settings_of(spec))
+    assert again.spec == scorer.spec
+    assert again == scorer
+    assert canonical_json(again.spec.to_dict()) == text
+    for response in (case.perfect, case.garbage):
+        assert scored(again, case.sample, response) == scored(scorer, case.sample, response)
+
+
+def check_every_option_is_in_the_spec(case: Case, make: Make) -> None:
+    stored = make(case.settings).spec.options
+    for name, value in case.options.items():
+        assert stored[name] == value
+    if case.contract is not None:
+        assert stored["schema"] == case.contract
+
+
+def check_metric_option_renames(case: Case, make: Make) -> None:
+    renamed = make(replace(case.settings, options={**case.options, "metric": "other_name"}))
+    assert renamed.spec.metric == "other_name"
+    assert make(case.settings).spec.metric != "other_name"
+    same = (scored(renamed, case.sample, case.perfect), scored(make(case.settings), case.sample, case.perfect))
+    assert same[0] == same[1]
+
+
+def check_option_typo_names_the_nearest(case: Case, make: Make) -> None:
+    with pytest.raises(ConfigError) as caught:
+        make(replace(case.settings, options={**case.options, "metrik": "x"}))
+    assert "metrik" in str(caught.value)
+    assert case.name in str(caught.value)
+    assert "did you mean 'metric'?" in caught.value.hint
+
+
+def check_metric_must_be_a_name(case: Case, make: Make) -> None:
+    for wrong in ("", " ", 1, True, ["x"]):
+        with pytest.raises(ConfigError, match="metric"):
+            make(replace(case.settings, options={**case.options, "metric": wrong}))
+
+
+def check_total_on_hostile_output(case: Case, make: Make) -> None:
+    scorer = make(case.settings)
+    for output in HOSTILE:
+        found = scored(scorer, case.sample, with_output(case, output))
+        assert isinstance(found, Score | Unscored)
+        assert found.explanation
+        assert len(found.explanation) < 2000
+        text = canonical_json(found.to_dict())
+        text.encode("utf-8")
+        assert len(text) < 50_000, output[:40]
+
+
+CONTRACT = [value for name, value in list(globals().items()) if name.startswith("check_")]
+
+
+@pytest.mark.parametrize("check", CONTRACT, ids=lambda check: check.__name__.removeprefix("check_"))
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
+def test_scorer_keeps_the_contract(case, check):
+    check(case, make_scorer)
+
+
+def test_every_built_in_scorer_is_listed():
+    assert {case.name for case in CASES} == set(SCORERS.built_in)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(data=st.data())
+def test_any_text_gets_a_score_or_a_reason(case, data):
+    text = st.text(alphabet=st.characters(exclude_categories=()), max_size=300)
+    pieces = st.lists(
+        st.one_of(text, st.sampled_from(["```", "\n", "{", "}", "[", '"', "Paris", "Answer: ", "1", "- "]))
+    )
+    output = "".join(data.draw(pieces))
+    found = scored(make_scorer(case.settings), case.sample, with_output(case, output))
+    assert isinstance(found, Score | Unscored)
+    assert found == scored(make_scorer(case.settings), case.sample, with_output(case, output))
+    canonical_json(found.to_dict())
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case.needs_output], ids=lambda case: case.id)
+def test_scorer_says_so_when_it_is_asked_about_a_fault(case):
+    from aigate.core.response import Fault, FaultKind
+    from aigate.errors import ScoringError
+
+    with pytest.raises(ScoringError, match="fault"):
+        make_scorer(case.settings).score(case.sample, Response(fault=Fault(FaultKind.TIMEOUT, "late")))
+
+
+def test_run_scorers_name_their_numbers():
+    scorer = make_scorer(ScorerSettings("classification"))
+    assert isinstance(scorer, RunScorer)
+    rows = [(PARIS, Score(1.0, answer="paris")), (replace(PARIS, reference="Rome"), Score(1.0, answer="rome"))]
+    assert set(scorer.run_metrics) <= set(scorer.over_run(rows))
+    assert all(0.0 <= value <= 1.0 for value in scorer.over_run(rows).values())
+
+
+# Known violators: a scorer that breaks one point of the contract, and the check that must notice.
+
+
+@dataclass
+class Honest:
+    """A scorer that keeps the contract; the violators below change one thing each."""
+
+    settings: ScorerSettings = field(compare=False)
+
+    def __post_init__(self) -> None:
+        self.settings.only("metric")
+        metric = self.settings.options.get("metric", "equal")
+        if not isinstance(metric, str) or not metric.strip():
+            raise ConfigError("option 'metric' is no name")
+        self.metric = metric
+
+    @property
+    def spec(self) -> MetricSpec:
+        return MetricSpec(self.metric, "equal", options={"metric": self.metric})
+
+    def applies_to(self, sample: Sample) -> Unscored | None:
+        return Unscored("no_reference", "none") if sample.reference is None else None
+
+    def score(self, sample: Sample, response: Response) -> ScoreOrNot:
+        return Score(float(response.output == sample.reference), "compared")
+
+
+class NoSpec(Honest):
+    spec = None
+
+
+class Silent(Honest):
+    def score(self, sample, response):
+        return Score(float(response.output == sample.reference))
+
+
+class Forgetful(Honest):
+    calls = 0
+
+    def score(self, sample, response):
+        Forgetful.calls += 1
+        return Score(float(response.output == sample.reference), f"call {Forgetful.calls}")
+
+
+class Generous(Honest):
+    def score(self, sample, response):
+        return Score(1.0, "everything is fine")
+
+
+class Everywhere(Honest):
+    def applies_to(self, sample):
+        return None
+
+
+class Lossy(Honest):
+    @property
+    def spec(self):
+        return MetricSpec(self.metric, "equal", options={})
+
+
+class Hiding(Honest):
+    def __post_init__(self):
+        self.metric = self.settings.options.get("metric", "equal")
+
+
+class Deaf(Honest):
+    @property
+    def spec(self):
+        return MetricSpec("equal", "equal")
+
+
+class Verbatim(Honest):
+    def score(self, sample, response):
+        return Score(float(response.output == sample.reference), f"got {response.output}")
+
+
+def _settings_of(spec: MetricSpec) -> ScorerSettings:
+    return ScorerSettings(spec.scorer, options=dict(spec.options))
+
+
+EQUAL = Case("equal")
+VIOLATORS = [
+    (check_is_a_scorer, NoSpec, EQUAL),
+    (check_scores_lie_in_range_with_an_explanation, Silent, EQUAL),
+    (check_is_pure, Forgetful, EQUAL),
+    (check_perfect_beats_garbage, Generous, EQUAL),
+    (check_says_what_lies_outside, Everywhere, EQUAL),
+    (check_spec_round_trips, Lossy, replace(EQUAL, options={"metric": "mine"})),
+    (check_every_option_is_in_the_spec, Lossy, replace(EQUAL, options={"metric": "mine"})),
+    (check_metric_option_renames, Deaf, EQUAL),
+    (check_option_typo_names_the_nearest, Hiding, EQUAL),
+    (check_metric_must_be_a_name, Hiding, EQUAL),
+    (check_total_on_hostile_output, Verbatim, EQUAL),
+]
+
+
+@pytest.mark.parametrize(("check", "violator", "case"), VIOLATORS, ids=lambda value: getattr(value, "__name__", None))
+def test_contract_rejects_a_violator(check, violator, case):
+    with pytest.raises((AssertionError, pytest.fail.Exception, KeyError)):
+        check(case, violator)
+
+
+@pytest.mark.parametrize("check", CONTRACT, ids=lambda check: check.__name__)
+def test_contract_accepts_an_honest_scorer(check):
+    check(EQUAL, Honest)
+
+
+def test_every_point_of_the_contract_has_a_violator():
+    assert {check for check, _, _ in VIOLATORS} == set(CONTRACT)
+    assert all(inspect.isfunction(check) for check in CONTRACT)
