@@ -37,7 +37,7 @@ def build_run(
 
     Args:
         scores: For one metric, `{"a": [1.0], "b": [0.0]}`; for several, `{"correct": {"a": [1.0]}, ...}`.
-        outputs: Output by sample id, for every repeat; default: one of its own per sample, repeat and version.
+        outputs: Output by sample id, for every repeat; default: one of its own per sample, repeat, version and score.
         faults: Samples that got no answer, and why.
         header: Fields of `RunHeader` to override.
     """
@@ -47,7 +47,8 @@ def build_run(
     ids = list(dict.fromkeys(id_ for table in per_metric.values() for id_ in table))
     groups, tags, outputs, inputs, faults = groups or {}, tags or {}, outputs or {}, inputs or {}, faults or {}
     samples = [
-        Sample(id_, inputs.get(id_, f"question {id_}"), tags=tuple(tags.get(id_, ())), group=groups.get(id_)) for id_ in ids
+        Sample(id_, inputs.get(id_, f"question {id_}"), tags=tuple(tags.get(id_, ())), group=groups.get(id_))
+        for id_ in ids
     ]
     repeats = max((len(row) for table in per_metric.values() for row in table.values()), default=1)
     fields: dict[str, Any] = {
@@ -68,7 +69,11 @@ def build_run(
     lines = [encoder.header_line()]
     for sample in samples:
         for repeat in range(repeats):
-            row = {name: table[sample.id][repeat] for name, table in per_metric.items() if repeat < len(table.get(sample.id, ()))}
+            row = {
+                name: table[sample.id][repeat]
+                for name, table in per_metric.items()
+                if repeat < len(table.get(sample.id, ()))
+            }
             if not row:
                 continue
             lines.append(encoder.result_line(_result(sample, repeat, row, version, outputs, faults, served), sample))
@@ -90,9 +95,12 @@ def _result(
         outcome = Outcome.PROVIDER_ERROR if kind.candidate_fault else Outcome.INFRASTRUCTURE_ERROR
         score = Score(0.0, str(outcome)) if kind.candidate_fault else Unscored("infrastructure_error", "no answer")
         return Result(sample.id, repeat, outcome, Response(fault=Fault(kind, "broken")), dict.fromkeys(row, score))
-    scores = {name: Unscored("judge_error", "judge broke") if value is None else Score(value, "told") for name, value in row.items()}
+    scores = {
+        name: Unscored("judge_error", "judge broke") if value is None else Score(value, "told")
+        for name, value in row.items()
+    }
     outcome = Outcome.JUDGE_ERROR if None in row.values() else Outcome.SCORED
-    output = outputs.get(sample.id, f"answer of {version} to {sample.id}, repeat {repeat}")
+    output = outputs.get(sample.id, f"answer of {version} to {sample.id}, repeat {repeat}, {row}")
     return Result(sample.id, repeat, outcome, Response(output=output, served_model=served), scores)
 
 

@@ -27,7 +27,9 @@ def judged(rule, candidate, baseline=None, **policy):
 # --- min-score ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("good", "status"), [(85, Status.PASS), (84, Status.FAIL), (100, Status.PASS), (0, Status.FAIL)])
+@pytest.mark.parametrize(
+    ("good", "status"), [(85, Status.PASS), (84, Status.FAIL), (100, Status.PASS), (0, Status.FAIL)]
+)
 def test_min_score_passes_at_the_threshold_exactly(make_run, good, status):
     run = make_run({id_: [float(i < good)] for i, id_ in enumerate(ids(100))})
     assert judged(MinScore("correct", at_least=0.85), run).status is status
@@ -196,7 +198,9 @@ def test_no_regression_blocks_on_a_slice_that_the_policy_names(make_run):
 def test_no_regression_reports_every_slice_worst_first_without_gating(make_run):
     tags = {id_: ["bad" if i < 50 else "good"] for i, id_ in enumerate(ids(1000))}
     candidate = {id_: [0.0 if i < 20 else 1.0] for i, id_ in enumerate(ids(1000))}
-    found = judged(NoRegression("correct"), make_run(candidate, tags=tags), make_run({id_: [1.0] for id_ in ids(1000)}, tags=tags))
+    found = judged(
+        NoRegression("correct"), make_run(candidate, tags=tags), make_run({id_: [1.0] for id_ in ids(1000)}, tags=tags)
+    )
     rows = found.details["slices"]
     assert [row["tag"] for row in rows] == ["bad", "good"]
     assert rows[0]["q"] < 0.05 < rows[1]["q"]
@@ -211,7 +215,11 @@ def test_no_regression_family_gets_stricter_with_every_metric(make_run):
     candidate["m0"] = {id_: [0.0 if i < 7 else v[0]] for i, (id_, v) in enumerate(baseline["m0"].items())}
     runs = make_run(candidate), make_run(baseline)
     one = gate(runs[0], Policy((NoRegression("m0"),)), baseline=runs[1]).checks[-1]
-    all_ = [c for c in gate(runs[0], Policy(tuple(NoRegression(m) for m in baseline)), baseline=runs[1]).checks if c.metric == "m0"][0]
+    all_ = [
+        c
+        for c in gate(runs[0], Policy(tuple(NoRegression(m) for m in baseline)), baseline=runs[1]).checks
+        if c.metric == "m0"
+    ][0]
     assert one.details["p_block"] < all_.details["p_block"]
 
 
@@ -241,7 +249,9 @@ def test_no_regression_rarely_blocks_a_candidate_equal_to_the_baseline(make_run)
     rates = rng.beta(4, 1, size=60)
     blocked = 0
     for _ in range(60):
-        runs = [make_run({id_: [float(rng.random() < p)] for id_, p in zip(ids(60), rates, strict=True)}) for _ in range(2)]
+        runs = [
+            make_run({id_: [float(rng.random() < p)] for id_, p in zip(ids(60), rates, strict=True)}) for _ in range(2)
+        ]
         blocked += judged(NoRegression("correct"), *runs).status is Status.FAIL
     assert blocked <= 8  # 5 % of 60 is 3; 8 is past three standard errors
 
@@ -269,7 +279,10 @@ def test_same_shape_passes_when_nothing_changed(make_run):
         ("I'm sorry, but I cannot assist with that request.", "refusals"),
         ('{{"answer": "text {0}"', "truncation"),
         ('{{"answer": "the very same text every time"}}', "duplicated outputs"),
-        ('{{"answer": "text {0} and then a good deal more than anybody asked for, on and on and on and on"}}', "length class"),
+        (
+            '{{"answer": "text {0} and then a good deal more than anybody asked for, on and on and on and on"}}',
+            "length class",
+        ),
     ],
 )
 def test_same_shape_names_what_changed(make_run, after, named):
@@ -277,7 +290,8 @@ def test_same_shape_names_what_changed(make_run, after, named):
     now = {id_: after.format(id_, i) for i, id_ in enumerate(ids(60))}
     found = judged(SameShape(), shaped(make_run, now), shaped(make_run, before))
     assert found.status is Status.FAIL
-    assert named in " ".join(r.text for r in found.reasons) + str(found.details["shapes"]).replace("duplicate", "duplicated outputs")
+    assert named in found.reasons[0].text
+    assert named in found.summary
     assert found.moved
 
 

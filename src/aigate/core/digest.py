@@ -73,7 +73,7 @@ def _dump(value: Any, *, sort_keys: bool) -> str:
     try:
         text = json.dumps(value, ensure_ascii=False, allow_nan=False, sort_keys=sort_keys, separators=(",", ":"))
     except (TypeError, ValueError) as error:
-        raise ValueError(_first_defect(value) or str(error)) from None
+        raise ValueError(_first_defect(value) or _first_key_defect(value) or str(error)) from None
     # json.dumps turns integer and None keys into strings without a word; that would give two values one digest.
     if defect := _first_key_defect(value):
         raise ValueError(defect)

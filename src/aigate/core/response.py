@@ -144,7 +144,7 @@ class Response:
             whole["refusal"] = True
         if self.scores:
             whole["scores"] = dict(self.scores)
-        if self.attempts != 1:
+        if self.attempts != 1 or self.retry_wait_s:
             whole["attempts"] = self.attempts
             whole["retry_wait_s"] = self.retry_wait_s
         return whole

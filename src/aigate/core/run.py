@@ -114,6 +114,10 @@ class RunHeader:
         """The spec of a metric, or None when the run did not compute it."""
         return next((spec for spec in self.metrics if spec.metric == name), None)
 
+    def share(self, n_samples: int) -> float:
+        """The share of the suite that so many samples are; 0.0 of an empty suite."""
+        return n_samples / self.suite_size if self.suite_size else 0.0
+
     def to_dict(self) -> dict[str, Any]:
         """The header as JSON."""
         return {

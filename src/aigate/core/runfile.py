@@ -11,6 +11,7 @@ says the same of a run however its answers arrived, and changes with every chara
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -129,12 +130,12 @@ def decode_partial(lines: Sequence[str], *, source: str) -> PartialRun:
         if closing is not None:
             raise RunFileError(f"{source}:{number}: a line after the closing line", hint=_ALTERED)
         try:
-            row = json.loads(line, parse_constant=_refuse_constant)
+            row = _strict_json(line)
             if "closing" in row:
-                closing = row["closing"]
+                closing = _decode_closing(row)
                 continue
-            result = _decode_result(row, samples)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            result = _decode_result(row, samples, header)
+        except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
             if number == len(lines):
                 return PartialRun(header, samples, tuple(results.values()), None, torn=True)
             raise RunFileError(f"{source}:{number}: broken line: {_described(error)}", hint=_ALTERED) from None
@@ -148,9 +149,9 @@ def decode_partial(lines: Sequence[str], *, source: str) -> PartialRun:
 
 def _decode_header(line: str, source: str) -> RunHeader:
     try:
-        row = json.loads(line, parse_constant=_refuse_constant)
+        row = _strict_json(line)
         found = row.get("format") if isinstance(row, dict) else None
-    except ValueError:
+    except (ValueError, RecursionError):
         found = None
     if found != RUN_FORMAT:
         if isinstance(found, str) and found.startswith("aigate.run/"):
@@ -161,12 +162,23 @@ def _decode_header(line: str, source: str) -> RunHeader:
         raise RunFileError(f'{source}:1: not a run file: expected "format": "{RUN_FORMAT}"', hint=_MAKE)
     try:
         return RunHeader.from_dict(row)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise RunFileError(f"{source}:1: broken header: {_described(error)}", hint=_ALTERED) from None
 
 
-def _decode_result(row: Any, samples: dict[str, Sample]) -> Result:
+def _decode_closing(row: Mapping[str, Any]) -> Mapping[str, Any]:
+    closing = row["closing"]
+    if not isinstance(closing, dict) or len(row) != 1:
+        raise TypeError("the closing line holds something else than one record")
+    return closing
+
+
+def _decode_result(row: Any, samples: dict[str, Sample], header: RunHeader) -> Result:
     result = Result.from_dict(row)
+    if not isinstance(result.sample_id, str):
+        raise TypeError(f"'id' is {result.sample_id!r}: expected a text")
+    if type(result.repeat) is not int or not 0 <= result.repeat < header.repeats:
+        raise ValueError(f"'repeat' is {result.repeat!r}: expected a whole number from 0 to {header.repeats - 1}")
     if "sample" in row:
         samples[result.sample_id] = Sample.from_dict(row["sample"])
     if result.sample_id not in samples:
@@ -187,6 +199,8 @@ def _checked_digest(partial: PartialRun, lines: Sequence[str], source: str) -> s
             f"{source}: altered after it was closed: the closing line says {stated}, the content gives {computed}",
             hint=_ALTERED,
         )
+    if lines[-1] != json_line({"closing": partial.closing}):  # white space is the one change the digest cannot see
+        raise RunFileError(f"{source}: the closing line is not written as it was", hint=_ALTERED)
     counted = (len(partial.samples), len(partial.results), Ledger.of(r.outcome for r in partial.results).to_dict())
     if (closing.get("samples"), closing.get("results"), closing.get("ledger")) != counted:
         raise RunFileError(f"{source}: the closing counts are not those of the lines", hint=_ALTERED)
@@ -199,8 +213,29 @@ def _whole_digest(line_digests: Sequence[str], closing: Mapping[str, Any]) -> st
     return combined_digest([*line_digests, "closing:" + digest_of(closing)])
 
 
+def _strict_json(line: str) -> Any:
+    """JSON as the encoder writes it: no key twice in one object, no NaN, no number that overflows to infinity."""
+    return json.loads(
+        line, parse_constant=_refuse_constant, parse_float=_finite, object_pairs_hook=_object_of_unique_keys
+    )
+
+
 def _refuse_constant(name: str) -> float:
     raise ValueError(f"{name} is not JSON")
+
+
+def _finite(text: str) -> float:
+    if not math.isfinite(value := float(text)):
+        raise ValueError(f"{text} is too large for a number")
+    return value
+
+
+def _object_of_unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"the key '{next(key for key in keys if keys.count(key) > 1)}' stands twice")
+    return found
 
 
 def _described(error: Exception) -> str:

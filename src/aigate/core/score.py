@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, SupportsFloat, get_args
 
 __all__ = ["Direction", "MetricSpec", "Score", "ScoreOrNot", "Unscored", "UnscoredReason", "score_from_dict"]
 
@@ -40,7 +40,7 @@ class Score:
     details: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if isinstance(self.value, bool) or not (math.isfinite(self.value) and 0.0 <= self.value <= 1.0):
+        if not _is_number(self.value) or not 0.0 <= self.value <= 1.0:
             raise ValueError(f"a score lies in [0, 1], got {self.value!r}; what cannot be scored is Unscored(reason)")
 
     def to_dict(self) -> dict[str, Any]:
@@ -55,6 +55,11 @@ class Score:
         return whole
 
 
+def _is_number(value: Any) -> bool:
+    """True for a finite number. `True` is none, and neither is text that looks like one."""
+    return isinstance(value, SupportsFloat) and not isinstance(value, bool) and math.isfinite(value)
+
+
 @dataclass(frozen=True, slots=True)
 class Unscored:
     """No judgement, and why.
@@ -66,6 +71,10 @@ class Unscored:
 
     reason: UnscoredReason
     explanation: str = ""
+
+    def __post_init__(self) -> None:
+        if self.reason not in get_args(UnscoredReason):
+            raise ValueError(f"unscored for {self.reason!r}: expected one of {', '.join(get_args(UnscoredReason))}")
 
     @property
     def applicable(self) -> bool:
@@ -84,7 +93,7 @@ def score_from_dict(row: Mapping[str, Any]) -> ScoreOrNot:
     """The inverse of `Score.to_dict` and `Unscored.to_dict`.
 
     Raises:
-        ValueError: A value outside [0, 1].
+        ValueError: A value outside [0, 1], or an unknown reason.
         KeyError: Neither form.
     """
     if "unscored" in row:

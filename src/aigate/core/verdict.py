@@ -221,8 +221,8 @@ class Verdict:
 
     @property
     def exit_code(self) -> int:
-        """0 pass, 1 fail, 3 inconclusive, 4 error."""
-        return self.status.exit_code if self else max(self.status.exit_code, 1)
+        """0 pass, 1 fail, 3 inconclusive, 4 error. A pass that rests on no check is an error."""
+        return self.status.exit_code if self or self.status is not Status.PASS else Status.ERROR.exit_code
 
     @property
     def digest(self) -> str:

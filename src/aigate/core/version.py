@@ -22,7 +22,7 @@ LABEL_LIMIT = 63  # Kubernetes label values: at most 63 characters, [A-Za-z0-9] 
 TAG_LIMIT = 128  # OCI tags: [a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}
 HASH_DIGITS = 12
 
-_PART = re.compile(r"[^\s/\x00-\x1f\x7f]+")
+_PART = re.compile(r"[^\s/\x00-\x1f\x7f\ud800-\udfff]+")  # surrogates have no bytes to write or hash
 _PLAIN_LABEL_PART = re.compile(r"[A-Za-z0-9.-]+")
 _HASHED = re.compile(rf"\.h[0-9a-f]{{{HASH_DIGITS}}}$")
 
@@ -120,7 +120,8 @@ class VersionId:
 
         The text itself where it needs no quoting (`gpt-4o/2024-11-20/v3`); any other character percent-encoded.
         """
-        return quote(str(self), safe="/:@+")
+        # quote() never touches "~", which a shell expands at the start of a word.
+        return quote(str(self), safe="/:@+").replace("~", "%7E")
 
     @classmethod
     def from_env(cls, text: str) -> VersionId:
@@ -148,7 +149,10 @@ class VersionId:
         pieces = text.split("_")
         if len(pieces) != 3:
             raise VersionIdError(f"{text!r} is no encoded version: expected three parts joined by '_'", hint=_HINT)
-        return cls(*pieces)
+        version = cls(*pieces)
+        if version.tag != text:
+            raise VersionIdError(f"{text!r} is no encoded version: it would be written {version.tag!r}", hint=_HINT)
+        return version
 
     def matches(self, encoded: str) -> bool:
         """True when `encoded` is this version's text, label, tag or environment form."""

@@ -67,9 +67,7 @@ def complete(evidence: Evidence, policy: Policy) -> CheckOutcome:
     metric, worst = max(counts.items(), key=lambda item: item[1].share, default=("", _Missing((), 0)))
     reasons = [_too_many(name, found) for name, found in counts.items() if found.share > policy.at_most_missing]
     status = Status.ERROR if reasons else Status.PASS
-    reasons += [
-        _noted(n, found) for n, found in counts.items() if NOTED_MISSING < found.share <= policy.at_most_missing
-    ]
+    reasons += [_noted(n, m) for n, m in counts.items() if m.keys and m.share <= policy.at_most_missing]
     reasons += list(_arms_differ(evidence, counts))
     return CheckOutcome(
         "complete",
@@ -156,9 +154,9 @@ def whole_suite(evidence: Evidence, policy: Policy) -> CheckOutcome:  # noqa: AR
         "whole-suite",
         Status.PASS if whole else Status.INCONCLUSIVE,
         text,
-        observed=n / header.suite_size,
+        observed=header.share(n),
         n_samples=n,
-        share_used=n / header.suite_size,
+        share_used=header.share(n),
         reasons=() if whole else (why,),
         integrity=True,
     )

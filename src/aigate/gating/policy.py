@@ -25,7 +25,7 @@ class Policy:
     Attributes:
         checks: The rules; at least one.
         alpha: One-sided error rate, in (0, 0.5).
-        margin: Tolerated drop of a mean score, in (0, 1].
+        margin: Tolerated drop of a mean score, in (0, 1).
         valid_days: How long a verdict holds after the run ended, in days.
         at_most_missing: Share of scores that may be missing before nothing is decided, in [0, 1).
 
@@ -43,8 +43,8 @@ class Policy:
         if not self.checks:
             raise ConfigError("a policy needs at least one check", hint='e.g. { check = "min-score", at-least = 0.85 }')
         for name, value, high in (("alpha", self.alpha, 0.5), ("margin", self.margin, 1.0)):
-            if not 0.0 < value <= high:
-                raise ConfigError(f"'{name}' is {value!r}: expected a number above 0, at most {high:g}")
+            if not 0.0 < value < high:
+                raise ConfigError(f"'{name}' is {value!r}: expected a number between 0 and {high:g}")
         if not 0.0 <= self.at_most_missing < 1.0:
             raise ConfigError(f"'at-most-missing' is {self.at_most_missing!r}: expected a number in [0, 1)")
         if self.valid_days < 1:

@@ -37,7 +37,7 @@ class PolicySettings:
 
     Attributes:
         alpha: One-sided chance of blocking a candidate equal to the baseline, and of passing one worse by the margin.
-        margin: Tolerated drop of a mean score, in (0, 1].
+        margin: Tolerated drop of a mean score, in (0, 1).
     """
 
     alpha: float = 0.05

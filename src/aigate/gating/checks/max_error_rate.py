@@ -61,7 +61,7 @@ class MaxErrorRate(ConfiguredCheck):
             n_samples=len(run.samples),
             n_groups=len({sample.unit for sample in run.samples.values()}),
             n_repeats=(run.header.repeats,),
-            share_used=len(run.samples) / run.header.suite_size,
+            share_used=run.header.share(len(run.samples)),
             moved=_unanswered(evidence),
             reasons=reasons,
         )

@@ -84,7 +84,7 @@ class MinScore(ConfiguredCheck):
             n_samples=len(ids),
             n_groups=len(set(units)),
             n_repeats=(run.header.repeats,),
-            share_used=len(ids) / run.header.suite_size,
+            share_used=run.header.share(len(ids)),
             moved=_lowest(ids, trials, self.at_least),
             reasons=reasons,
             details={"missing": missing, "mean_if_missing_were_best": best},
@@ -137,7 +137,7 @@ class MinScore(ConfiguredCheck):
             n_samples=len({sample.id for sample, _ in rows}),
             n_groups=len(units),
             n_repeats=(run.header.repeats,),
-            share_used=len({sample.id for sample, _ in rows}) / run.header.suite_size,
+            share_used=run.header.share(len({sample.id for sample, _ in rows})),
             reasons=reasons,
         )
 

@@ -67,7 +67,7 @@ class MustPass(ConfiguredCheck):
             n_samples=len(tagged),
             n_groups=len({run.samples[id_].unit for id_ in tagged}),
             n_repeats=(run.header.repeats,),
-            share_used=len(tagged) / run.header.suite_size,
+            share_used=run.header.share(len(tagged)),
             moved=tuple(_moved(result, metric) for result in (*failed, *missing)),
             reasons=reasons,
             details={"tag": self.tag},

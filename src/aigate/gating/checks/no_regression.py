@@ -44,7 +44,7 @@ class NoRegression(ConfiguredCheck):
 
     Attributes:
         metric: The metric, computed per sample.
-        margin: Tolerated drop of its mean, in (0, 1]; default: the policy's.
+        margin: Tolerated drop of its mean, in (0, 1); default: the policy's.
         slices: Tags whose drop blocks too.
     """
 
@@ -56,9 +56,9 @@ class NoRegression(ConfiguredCheck):
     slices: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.margin is not None and not 0.0 < self.margin <= 1.0:
+        if self.margin is not None and not 0.0 < self.margin < 1.0:
             raise ConfigError(
-                f"'margin' is {self.margin!r}: expected a number above 0, at most 1", hint="0.05 is 5 points"
+                f"'margin' is {self.margin!r}: expected a number between 0 and 1", hint="0.05 is 5 points"
             )
 
     @property
@@ -108,7 +108,7 @@ class NoRegression(ConfiguredCheck):
             n_repeats=(header.repeats, run.baseline.header.repeats),
             alpha=evidence.settings.alpha,
             smallest_detectable_drop=finding.detectable,
-            share_used=finding.n / header.suite_size,
+            share_used=header.share(finding.n),
             moved=_moved(paired),
             reasons=reasons,
             details={

@@ -28,20 +28,22 @@ from aigate.stats.relabel import relabel_test
 __all__ = ["SameShape"]
 
 NAMES: Mapping[str, str] = {
-    "abstains": "abstention",
-    "duplicate": "duplicated outputs",
     "empty": "empty outputs",
-    "fence": "code fence",
-    "final_mark": "final answer mark",
-    "json": "JSON",
-    "json_keys": "JSON keys and types",
-    "leading": "first line",
-    "length": "length class",
-    "lines": "number of lines",
-    "markdown": "markdown",
     "refusal": "refusals",
     "truncated": "truncation",
+    "json": "JSON",
+    "json_keys": "JSON keys and types",
+    "fence": "code fence",
+    "abstains": "abstentions",
+    "duplicate": "duplicated outputs",
+    "final_mark": "final answer mark",
+    "leading": "first line",
+    "markdown": "markdown",
+    "length": "length class",
+    "lines": "number of lines",
 }
+"""What each feature is called, the most telling first: that is the order in which changes are named."""
+
 RARE = 0.02  # values rarer than this in both runs are counted together as "other"
 LARGEST_BLIND_SPOT = 0.25  # a suite that cannot see a quarter of its outputs change cannot pass this check
 LISTED = 50
@@ -118,7 +120,7 @@ class SameShape(ConfiguredCheck):
         status, reasons = self._status(shown, moved, visible, len(ids))
         largest = max(shifts, key=lambda s: (abs(s.change), s.feature, s.value), default=None)
         assert evidence.comparison is not None  # noqa: S101 - for the type checker
-        told = "; ".join(str(shift) for shift in (shown or moved)[:4])
+        told = _named(shown or moved)
         return CheckOutcome(
             check=self.name,
             status=status,
@@ -131,7 +133,7 @@ class SameShape(ConfiguredCheck):
             n_repeats=(evidence.candidate.header.repeats, evidence.comparison.baseline.header.repeats),
             alpha=self.alpha,
             smallest_detectable_drop=min(1.0, visible),
-            share_used=len(ids) / evidence.candidate.header.suite_size,
+            share_used=evidence.candidate.header.share(len(ids)),
             moved=_moved(shown or moved, ids, ours, theirs),
             reasons=reasons,
             details={"shapes": [shift.to_dict() for shift in shifts if shift.change or shift in shown]},
@@ -143,11 +145,11 @@ class SameShape(ConfiguredCheck):
         if n < 2:
             return Status.INCONCLUSIVE, (reason("fewer-than-two-samples", f"{n} shared sample decides nothing"),)
         if shown:
-            text = "the outputs changed shape: " + "; ".join(str(shift) for shift in shown[:6])
+            text = "the outputs changed shape: " + _named(shown)
             hint = "whatever parses the outputs may break: pin the format in the prompt, or change what reads it"
             return Status.FAIL, (reason("shape-changed", text, hint),)
         if moved:
-            text = "some outputs changed shape: " + "; ".join(str(shift) for shift in moved[:6])
+            text = "some outputs changed shape: " + _named(moved)
             return Status.INCONCLUSIVE, (reason("shape-moved", text, "add samples or repeats to settle it"),)
         if visible > LARGEST_BLIND_SPOT:
             text = f"{n} samples would only show a change of {visible:.0%} of the outputs or more"
@@ -249,11 +251,22 @@ def _sample_share(repeats: Sequence[Mapping[str, str] | None], feature: str, val
     return sum(found == value for found in values) / len(values)
 
 
+def _named(shifts: Sequence[_Shift]) -> str:
+    """One change per feature in words, the most telling feature first: the value that gained most, or lost most."""
+    told = []
+    for feature in NAMES:
+        found = [shift for shift in shifts if shift.feature == feature]
+        if found:
+            gained = max(found, key=lambda shift: shift.change)
+            told.append(gained if gained.change > 0 else min(found, key=lambda shift: shift.change))
+    return "; ".join(map(str, told))
+
+
 def _moved(shifts: Sequence[_Shift], ids: Sequence[str], ours: _Shapes, theirs: _Shapes) -> tuple[Moved, ...]:
-    """The samples whose output changed in the first feature that is named."""
+    """The samples whose output changed in the feature that is named first."""
     if not shifts:
         return ()
-    feature, found = shifts[0].feature, []
+    feature, found = next(f for f in NAMES if any(shift.feature == f for shift in shifts)), []
     for id_ in ids:
         before, now = (next(f[feature] for f in arm[id_] if f is not None) for arm in (theirs, ours))
         if before != now:
