@@ -93,11 +93,18 @@ def _fenced(text: str) -> Iterable[str]:
 def _inline(text: str) -> str:
     """Text that cannot open a table cell, a tag, a link, a mention or a line of its own."""
     flat = " ".join(printable(text).split())
-    escaped = re.sub(r"([\\`*_{}\[\]<>|#])", r"\\\1", flat)
-    return escaped.replace("@", "@\u200b")
+    return _unlinked(re.sub(r"([\\`*_{}\[\]<>|#&~])", r"\\\1", flat))
 
 
 def _html(text: str) -> str:
     from html import escape
 
-    return escape(" ".join(printable(text).split()))
+    return _unlinked(escape(" ".join(printable(text).split())))
+
+
+def _unlinked(text: str) -> str:
+    """The text with a space of no width where GitHub would make a mention, a reference or a link of it.
+
+    GitHub looks for these after the markdown was rendered, so that a backslash does not stop it.
+    """
+    return re.sub(r"(@|(?<!&)#|://|www\.|\bGH-)", "\\1\u200b", text, flags=re.IGNORECASE)

@@ -9,7 +9,7 @@ from typing import Any
 from aigate.core.ledger import Outcome
 from aigate.core.response import Response
 from aigate.core.run import Result, Run
-from aigate.core.score import Score
+from aigate.core.score import MetricSpec, Score
 from aigate.core.verdict import CheckOutcome, Moved, Status, Verdict
 
 __all__ = ["Answer", "MovedSample", "SliceRow", "Story", "tell"]
@@ -184,7 +184,8 @@ def _answer(run: Run, sample_id: str, metric: str, *, best: bool) -> Answer | No
     results = run.by_sample.get(sample_id, ())
     if not results:
         return None
-    chosen = sorted(results, key=lambda result: (_value(result, metric), -result.repeat), reverse=best)[0]
+    spec = run.header.metric(metric)
+    chosen = (max if best else min)(results, key=lambda result: _goodness(result, spec))
     score, response = chosen.scores.get(metric), chosen.response
     value = score.value if isinstance(score, Score) else None
     return Answer(_shown(chosen.outcome, response), value, score.explanation if score else "")
@@ -198,9 +199,10 @@ def _shown(outcome: Outcome, response: Response | None) -> str:
     return response.output or "(empty)"
 
 
-def _value(result: Result, metric: str) -> float:
-    score = result.scores.get(metric)
-    return score.value if isinstance(score, Score) else -1.0
+def _goodness(result: Result, spec: MetricSpec | None) -> float:
+    """How good a result is on a metric, in [0, 1]; below all others where there is no score."""
+    score = None if spec is None else result.scores.get(spec.metric)
+    return spec.better(score.value) if spec is not None and isinstance(score, Score) else -1.0
 
 
 def _text(reference: Any) -> str:

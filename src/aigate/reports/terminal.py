@@ -35,7 +35,7 @@ def print_story(story: Story, console: Console) -> None:
     """Write the whole story."""
     style = STYLES[story.verdict.status]
     if story.threshold_means:
-        console.print(Text(story.threshold_means, style="dim"))
+        console.print(Text(printable(story.threshold_means), style="dim"))
     console.print(Text(printable(story.headline), style=f"bold {style}"))
     for line in story.why:
         console.print(_bullet(line))
@@ -70,7 +70,7 @@ def _checks(checks: Sequence[CheckOutcome]) -> Table:
         table.add_column(name, justify="right" if name == "n" else "left", overflow="fold")
     for check in sorted(checks, key=lambda check: check.integrity):
         mark = Text(MARKS[check.status], style=STYLES[check.status])
-        table.add_row(mark, Text(check.label), Text(printable(check.summary)), _counted(check))
+        table.add_row(mark, Text(printable(check.label)), Text(printable(check.summary)), _counted(check))
     return table
 
 
@@ -88,14 +88,14 @@ def _slices(slices: Sequence[SliceRow]) -> RenderableType:
     for found in slices:
         row, style = found.row, "red" if found.fell else ""
         means = (f"{row['baseline_mean']:.3f}", f"{row['candidate_mean']:.3f}", f"{row['difference'] * 100:+.1f}")
-        name = f"{found.metric} in {printable(row['tag'])}{' (fell)' if found.fell else ''}"
+        name = f"{printable(found.metric)} in {printable(row['tag'])}{' (fell)' if found.fell else ''}"
         table.add_row(Text(name, style=style), str(row["n"]), *means, f"{row['q']:.2g}")
     return Group(Text(""), table)
 
 
 def _moved(sample: MovedSample, width: int) -> RenderableType:
     scores = _scores(sample)
-    title = Text.assemble((f"{sample.moved.sample_id}", "bold"), f"  {sample.check.label}  {scores}")
+    title = Text.assemble((_brief(sample.moved.sample_id, 200), "bold"), f"  {printable(sample.check.label)}  {scores}")
     parts: list[RenderableType] = [Text(""), title]
     if sample.question:
         parts.append(Padding(Text(f"asked: {_brief(sample.question, 200)}", style="dim"), (0, 0, 0, 2)))

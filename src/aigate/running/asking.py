@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
+from aigate.core.digest import json_line
 from aigate.core.response import Fault, FaultKind, Response
 from aigate.errors import CallError
 from aigate.providers.base import Provider, Request
@@ -25,12 +26,19 @@ class RetryPolicy:
         base_s: Upper end of the first wait, in seconds.
         cap_s: Upper end of any drawn wait, in seconds.
         longest_wait_s: The longest Retry-After that is honoured, in seconds.
+
+    Raises:
+        ValueError: A negative number of retries.
     """
 
     retries: int = 4
     base_s: float = 0.5
     cap_s: float = 30.0
     longest_wait_s: float = 120.0
+
+    def __post_init__(self) -> None:
+        if self.retries < 0:
+            raise ValueError(f"retries is {self.retries}: expected 0 or more")
 
     def wait_s(self, attempt: int, asked_s: float | None, random: Callable[[], float]) -> float:
         """Seconds to wait after the failed attempt number `attempt` (from 1)."""
@@ -77,11 +85,28 @@ async def _attempt(provider: Provider, request: Request) -> tuple[Response, floa
     """One call. The deadline is enforced here too, so that no provider can hang a run."""
     try:
         async with asyncio.timeout(request.timeout_s * 1.05 + 0.5):
-            return await provider.respond(request), None
+            return _storable(await provider.respond(request)), None
     except CallError as error:
         return Response(fault=Fault(error.kind, error.message)), error.retry_after_s
     except TimeoutError:
         message = f"no answer within {request.timeout_s:g} s, and the provider did not stop by itself"
         return Response(fault=Fault(FaultKind.TIMEOUT, message)), None
+    except asyncio.CancelledError:
+        # A cancellation of the run goes through. One that leaked out of the provider would end this worker in silence.
+        if (task := asyncio.current_task()) is not None and task.cancelling():
+            raise
+        return Response(fault=Fault(FaultKind.ADAPTER, "CancelledError: the provider cancelled its own call")), None
     except Exception as error:  # noqa: BLE001 - a provider of a user's may raise anything; the run must go on and say so
         return Response(fault=Fault(FaultKind.ADAPTER, f"{type(error).__name__}: {error}")), None
+
+
+def _storable(given: object) -> Response:
+    """What a provider gave, if it is a response that a run file can hold.
+
+    Raises:
+        TypeError, ValueError: It is something else, or holds NaN or what JSON has no form for.
+    """
+    if not isinstance(given, Response):
+        raise TypeError(f"the provider gave {type(given).__name__}, expected a Response")
+    json_line(given.to_dict())
+    return given

@@ -14,6 +14,7 @@ from typing import Any
 
 from aigate.core.run import Result
 from aigate.core.sample import Message, Sample
+from aigate.errors import CannotJudgeError
 from aigate.providers.base import Provider, Request
 from aigate.running.asking import RetryPolicy, ask
 from aigate.running.settle import settle
@@ -74,16 +75,24 @@ async def run_plan(plan: Plan, record: Record) -> None:
         record: Called once per result, in the order results arrive, on the event loop's thread.
 
     When it is cancelled (Ctrl-C), calls in flight are dropped; everything recorded before stays recorded.
+
+    Raises:
+        CannotJudgeError: A scorer cancelled the task that called it, so that samples were lost.
+        Exception: Whatever `record` or `render` raised.
     """
     tasks = iter(plan.tasks())
     try:
         async with asyncio.TaskGroup() as group:
-            for _ in range(plan.concurrency):
-                group.create_task(_work(plan, tasks, record))
-    except* Exception as errors:  # noqa: BLE001 - unwrapped and raised again: callers see the error, not a group
+            workers = [group.create_task(_work(plan, tasks, record)) for _ in range(plan.concurrency)]
+    except BaseExceptionGroup as errors:  # callers see the error, not a group
         raise errors.exceptions[0] from None
     finally:
         await plan.provider.aclose()
+    if any(worker.cancelled() for worker in workers):  # a task group takes no notice of a child that cancels itself
+        raise CannotJudgeError(
+            "a scorer cancelled the task that called it: samples were lost",
+            hint="repair the scorer, then go on with --resume",
+        )
 
 
 async def _work(plan: Plan, tasks: Iterable[tuple[Sample, int]], record: Record) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import threading
 from collections.abc import Callable, Coroutine, Mapping, Sequence
@@ -127,6 +128,7 @@ def prepare(suite: Suite, choices: Choices, *, environ: Mapping[str, str]) -> Co
     Raises:
         UsageError: Something is wrong; the message says what and where.
     """
+    _refuse_bad_numbers(choices)
     config = suite.config
     version = _version(suite, choices)
     prompt = suite.prompt_for(version)
@@ -233,6 +235,17 @@ def primary_metric(suite: Suite, scorers: Sequence[Scorer]) -> str:
     return chosen
 
 
+def _refuse_bad_numbers(choices: Choices) -> None:
+    """A caller's 0 must not fall back to a default, and a run of -1 repeats must not end as finished."""
+    for name, value in (("repeats", choices.repeats), ("concurrency", choices.concurrency)):
+        if value is not None and value < 1:
+            raise UsageError(f"{name} is {value!r}: expected 1 or more")
+    if choices.retries is not None and choices.retries < 0:
+        raise UsageError(f"retries is {choices.retries!r}: expected 0 or more")
+    if choices.timeout_s is not None and not 0.0 < choices.timeout_s < math.inf:
+        raise UsageError(f"timeout_s is {choices.timeout_s!r}: expected seconds above 0")
+
+
 def _version(suite: Suite, choices: Choices) -> VersionId:
     chosen = choices.version or suite.config.version
     if chosen is None:
@@ -256,7 +269,7 @@ def _provider(
     if callable(chosen):
         from aigate.providers.callable import CallableProvider
 
-        return CallableProvider(chosen)
+        return CallableProvider(chosen, concurrency=concurrency)
     raise UsageError(
         f"provider is {type(chosen).__name__}: expected a name, a Provider or a callable",
         hint="pass a function str -> str",

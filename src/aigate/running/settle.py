@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterable, Sequence
 
+from aigate.core.digest import json_line
 from aigate.core.ledger import Outcome
 from aigate.core.response import Fault, FaultKind, Response
 from aigate.core.run import Result
@@ -48,11 +49,23 @@ async def _judged(scorer: Scorer, sample: Sample, response: Response) -> ScoreOr
         if response.fault is not None:
             return Unscored("infrastructure_error", f"no answer: {response.fault.kind}: {response.fault.message}")
         judged = scorer.score(sample, response)
-        return await judged if inspect.isawaitable(judged) else judged
+        return _storable(await judged if inspect.isawaitable(judged) else judged)
     except ScoringError as error:
         return Unscored("judge_error", str(error))
     except Exception as error:  # noqa: BLE001 - a scorer of a user's may raise anything; the run must go on and say so
         return Unscored("judge_error", f"{scorer.spec.scorer} raised {type(error).__name__}: {error}")
+
+
+def _storable(judged: object) -> ScoreOrNot:
+    """What a scorer gave, if it is a judgement that a run file can hold.
+
+    Raises:
+        TypeError, ValueError: It is something else, or its details hold NaN or what JSON has no form for.
+    """
+    if not isinstance(judged, Score | Unscored):
+        raise TypeError(f"gave {type(judged).__name__}, expected a Score or Unscored")
+    json_line(judged.to_dict())
+    return judged
 
 
 def _outcome(response: Response, scores: Iterable[ScoreOrNot]) -> Outcome:

@@ -117,7 +117,7 @@ def read_lines(path: Path) -> list[str]:
 
 def _existing(path: Path) -> PartialRun | None:
     """What stands in the file, or None when there is no file. Something else than a run is never written over."""
-    if not path.exists() or path.stat().st_size == 0:
+    if not path.exists() or (path.is_file() and path.stat().st_size == 0):
         return None
     try:
         return decode_partial(read_lines(path), source=str(path))

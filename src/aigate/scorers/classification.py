@@ -124,8 +124,8 @@ class Classification:
 
     @property
     def run_metrics(self) -> tuple[str, ...]:
-        """Names of the numbers over a run; with a metric of another name, `metric.` stands before each."""
-        return tuple(self._named(name) for name in ("accuracy", "precision_macro", "recall_macro", "f1_macro"))
+        """Names of the numbers over a run; a policy puts the metric before them: `accuracy.f1_macro`."""
+        return ("accuracy", "precision_macro", "recall_macro", "f1_macro")
 
     def over_run(self, rows: Sequence[tuple[Sample, ScoreOrNot]]) -> Mapping[str, float]:
         """Accuracy, and precision, recall and F1 per class and their means over classes.
@@ -153,7 +153,7 @@ class Classification:
         numbers = {"accuracy": correct / len(truths)}
         for name, values in zip(("precision", "recall", "f1"), per_class, strict=False):
             numbers |= _defined(name, classes, [float(value) for value in values])
-        return {self._named(name): value for name, value in numbers.items()}
+        return numbers
 
     def confusion(self, rows: Sequence[tuple[Sample, ScoreOrNot]]) -> Confusion:
         """The confusion matrix of a run's rows; `(none)` and `(other)` only where they occur."""
@@ -165,9 +165,6 @@ class Classification:
         columns = [*range(len(classes)), *extra]
         names = [*classes, NONE, OTHER]
         return Confusion(tuple(names[i] for i in columns), tuple(tuple(row[i] for i in columns) for row in counts))
-
-    def _named(self, name: str) -> str:
-        return name if self.spec.metric == "accuracy" else f"{self.spec.metric}.{name}"
 
     def _truth(self, sample: Sample) -> str | None:
         texts = alternatives(sample.reference)

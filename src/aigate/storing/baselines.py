@@ -1,29 +1,34 @@
 """Named baselines of a suite: `baselines/NAME.jsonl` is the promoted run, `history.jsonl` says how it came there.
 
-Promotion needs a passing verdict. History is only appended to; each line holds the digest of the one before it, so that
-a line taken out or edited is seen.
+Promotion needs a passing verdict. History is only appended to; each line holds its own digest and that of the line before
+it, so that a line taken out or edited is seen. A baseline without its line in the history is never used.
 """
 
 from __future__ import annotations
 
 import fcntl
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from aigate.core.digest import canonical_json, sha256_text
+from aigate.core.digest import canonical_json, digest_of, sha256_text
 from aigate.core.run import Run
+from aigate.core.runfile import decode
 from aigate.core.verdict import Verdict
-from aigate.errors import BaselineError, RunFileError
+from aigate.errors import BaselineError, RunFileError, UsageError
 from aigate.storing.runs import load_run, write_atomically
 
 __all__ = ["Baselines", "Promotion"]
 
 HISTORY_FORMAT = "aigate.history/1"
 FIRST = "sha256:" + "0" * 64
+HISTORY = "history"
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +58,8 @@ class Promotion:
     previous: str
 
     def to_dict(self) -> dict[str, Any]:
-        """The line as JSON."""
-        return {
+        """The line as JSON, with its own digest."""
+        whole = {
             "format": HISTORY_FORMAT,
             "name": self.name,
             "version": self.version,
@@ -66,6 +71,7 @@ class Promotion:
             "promoted_at": self.promoted_at,
             "previous": self.previous,
         }
+        return {**whole, "digest": digest_of(whole)}
 
     @classmethod
     def from_dict(cls, row: Mapping[str, Any]) -> Promotion:
@@ -76,8 +82,11 @@ class Promotion:
         """
         if row["format"] != HISTORY_FORMAT:
             raise ValueError(f"format {row['format']!r}, expected {HISTORY_FORMAT!r}")
-        whole = {key: value for key, value in row.items() if key != "format"}
-        return cls(**{**whole, "checks": tuple(row["checks"])})
+        whole = {key: value for key, value in row.items() if key not in {"format", "digest"}}
+        promotion = cls(**{**whole, "checks": tuple(row["checks"])})
+        if promotion.to_dict() != dict(row):
+            raise ValueError("edited: its digest is not that of its content")
+        return promotion
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +103,7 @@ class Baselines:
         """The names that hold a run, sorted."""
         if not self.folder.is_dir():
             return ()
-        return tuple(sorted(path.stem for path in self.folder.glob("*.jsonl") if path.name != "history.jsonl"))
+        return tuple(sorted(path.stem for path in self.folder.glob("*.jsonl") if path.stem != HISTORY))
 
     def load(self, name: str) -> Run:
         """The run behind a name, its digest checked against the file and against the history.
@@ -112,10 +121,15 @@ class Baselines:
             )
         run = load_run(path)
         last = next((line for line in reversed(self.history()) if line.name == name), None)
-        if last is not None and last.run_digest != run.digest:
+        if last is None:
+            raise BaselineError(
+                f"{path}: was never promoted: {self._history_path.name} has no line for '{name}'",
+                hint="restore the folder from version control; or take the file out of it and promote it",
+            )
+        if last.run_digest != run.digest:
             raise BaselineError(
                 f"{path}: holds run {run.digest[7:19]}, but {last.run_digest[7:19]} ({last.version}) was promoted last",
-                hint="restore the file from version control, or promote a run again",
+                hint=_RESTORE_FOLDER,
             )
         return run
 
@@ -125,11 +139,9 @@ class Baselines:
         Raises:
             BaselineError: A line is broken, edited, or missing.
         """
-        path = self.folder / "history.jsonl"
-        if not path.exists():
-            return ()
-        found, previous = [], FIRST
-        for number, line in enumerate(path.read_text("utf-8").splitlines(), start=1):
+        found: list[Promotion] = []
+        previous, path = FIRST, self._history_path
+        for number, line in enumerate(_lines(path), start=1):
             try:
                 promotion = Promotion.from_dict(json.loads(line))
             except (KeyError, TypeError, ValueError) as error:
@@ -151,32 +163,34 @@ class Baselines:
             now: UTC, ISO 8601.
 
         Raises:
-            BaselineError: The verdict is no pass, or the run is a subset. Nothing was changed.
+            BaselineError: The verdict is no pass, or the run is a subset.
+            RunFileError: The run's file is not there any more, or holds another run by now.
+            UsageError: A name that is no file name, or that of the history.
+
+        Whatever is raised, nothing was changed.
         """
+        path = self._path(name)
         if run.header.subset is not None:
             raise BaselineError(
                 f"{run.source}: a subset ({run.header.subset}) cannot be a baseline", hint="run the whole suite"
             )
         with self._locked():
-            current = self.load(name) if self._path(name).exists() else None
+            current = self.load(name) if path.exists() else None
             verdict = decide(current)
             if not verdict:
                 raise BaselineError(
                     f"{run.source}: not promoted: the verdict is {verdict.status}: {_why(verdict)}",
                     hint="only a passing run becomes the baseline",
                 )
+            content = _content(run)
             promotion = self._record(run, name, current, verdict, now)
-            write_atomically(self._path(name), Path(run.source).read_bytes())
-            if load_run(self._path(name)).digest != run.digest:
-                raise RunFileError(f"{run.source}: changed while it was promoted", hint="promote it again")
+            write_atomically(path, content)
         return promotion
 
     def _record(self, run: Run, name: str, current: Run | None, verdict: Verdict, now: str) -> Promotion:
         """Append the promotion to the history; written first, so that no baseline stands without its line."""
-        path = self.folder / "history.jsonl"
         self.history()
-        before = path.read_bytes() if path.exists() else b""
-        lines = before.decode("utf-8").splitlines()
+        lines = _lines(self._history_path)
         promotion = Promotion(
             name=name,
             version=str(run.version),
@@ -188,10 +202,19 @@ class Baselines:
             promoted_at=now,
             previous=sha256_text(lines[-1]) if lines else FIRST,
         )
-        write_atomically(path, before + (canonical_json(promotion.to_dict()) + "\n").encode())
+        whole = "".join(f"{line}\n" for line in (*lines, canonical_json(promotion.to_dict())))
+        write_atomically(self._history_path, whole.encode())
         return promotion
 
+    @property
+    def _history_path(self) -> Path:
+        return self.folder / f"{HISTORY}.jsonl"
+
     def _path(self, name: str) -> Path:
+        if not _NAME.fullmatch(name) or name == HISTORY:
+            raise UsageError(
+                f"{name!r} is no name of a baseline", hint=f"use letters, digits, '.', '_' and '-'; not '{HISTORY}'"
+            )
         return self.folder / f"{name}.jsonl"
 
     @contextmanager
@@ -209,6 +232,34 @@ class Baselines:
             yield
 
 
+def _content(run: Run) -> bytes:
+    """The bytes of a run's file, which must still hold that run."""
+    if not run.source:
+        raise RunFileError(
+            f"the run of {run.version} is in no file", hint="evaluate it with out=RUN, then load_run(RUN)"
+        )
+    try:
+        content = Path(run.source).read_bytes()
+        lines = content.decode("utf-8").removesuffix("\n").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise RunFileError(f"{run.source}: cannot be read: {error}") from None
+    if decode(lines, source=run.source).digest != run.digest:
+        raise RunFileError(f"{run.source}: changed since it was read", hint="load it and promote it again")
+    return content
+
+
+def _lines(path: Path) -> list[str]:
+    """The lines of a history; none where there is no file."""
+    try:
+        text = path.read_bytes().decode("utf-8")
+    except FileNotFoundError:
+        return []
+    except (OSError, UnicodeDecodeError) as error:
+        raise BaselineError(f"{path}: cannot be read: {error}", hint=_RESTORE) from None
+    return text.removesuffix("\n").split("\n") if text else []
+
+
+_RESTORE_FOLDER = "restore the suite's baselines folder from version control, then promote again"
 _RESTORE = "restore the file from version control: history is only ever appended to"
 
 
