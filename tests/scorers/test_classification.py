@@ -160,20 +160,21 @@ def test_unparseable_is_wrong_and_other_missing_scores_are_passed_over():
     assert "recall[b]" not in numbers
 
 
-def test_undefined_numbers_are_left_out_and_never_zero():
+def test_undefined_numbers_are_left_out_and_count_as_the_worst_in_the_macro_mean():
     numbers = make(labels=["a", "b", "c"]).over_run(rows(("a", "a"), ("b", "a")))
     assert "precision[b]" not in numbers
     assert numbers["recall[b]"] == 0.0
     assert numbers["f1[b]"] == 0.0
     assert not any(name.endswith("[c]") for name in numbers)
-    assert numbers["precision_macro"] == 0.5
+    assert numbers["precision_macro"] == 0.25  # (1/2 of a + nothing of b) / 2: always saying "a" is not precise
     assert numbers["recall_macro"] == 0.5
     assert all(math.isfinite(number) for number in numbers.values())
 
 
-def test_nothing_predicted_leaves_precision_out():
+def test_nothing_predicted_is_the_worst_macro_precision():
     numbers = make().over_run(rows(("a", None), ("b", None)))
-    assert "precision_macro" not in numbers
+    assert numbers["precision_macro"] == 0.0
+    assert "precision[a]" not in numbers
     assert (numbers["recall_macro"], numbers["f1_macro"], numbers["accuracy"]) == (0.0, 0.0, 0.0)
 
 

@@ -101,5 +101,6 @@ def _worst(score: ScoreOrNot, spec: MetricSpec, why: str) -> ScoreOrNot:
         return score
     value = 0.0 if spec.direction == "higher" else 1.0
     if isinstance(score, Score):
-        return Score(value, why, score.answer, {**score.details, "value_without_fault": score.value})
+        kept = {"value_without_fault": score.value, "answer_without_fault": score.answer}
+        return Score(value, why, details={**score.details, **kept})
     return Score(value, f"{why}: {score.explanation}" if score.reason == "unparseable" else why)

@@ -131,8 +131,8 @@ class Classification:
         """Accuracy, and precision, recall and F1 per class and their means over classes.
 
         Undefined is left out: the precision of a class that was never predicted, the recall of one that is no
-        reference. Such a class is not part of the macro mean either; F1 is undefined only where the class occurs
-        nowhere.
+        reference. The macro means are over the classes that occur as references, and count what is undefined there
+        as 0, the worst it can be: a model that only ever answers one label must not look precise.
 
         Args:
             rows: Samples with their scores; those that lie outside the metric or whose score is missing are passed
@@ -152,7 +152,7 @@ class Classification:
         correct = sum(truth == prediction for truth, prediction in zip(truths, predictions, strict=True))
         numbers = {"accuracy": correct / len(truths)}
         for name, values in zip(("precision", "recall", "f1"), per_class, strict=False):
-            numbers |= _defined(name, classes, [float(value) for value in values])
+            numbers |= _defined(name, classes, [float(value) for value in values], occurring=set(truths))
         return numbers
 
     def confusion(self, rows: Sequence[tuple[Sample, ScoreOrNot]]) -> Confusion:
@@ -252,9 +252,8 @@ def _counts(score: ScoreOrNot) -> bool:
     return isinstance(score, Score) or score.reason == "unparseable"
 
 
-def _defined(name: str, classes: Sequence[str], values: Sequence[float]) -> dict[str, float]:
+def _defined(name: str, classes: Sequence[str], values: Sequence[float], *, occurring: set[int]) -> dict[str, float]:
     # Undefined is NaN in scikit-learn; it goes no further than this line.
     found = {label: value for label, value in zip(classes, values, strict=True) if math.isfinite(value)}
-    if not found:
-        return {}
-    return {f"{name}_macro": sum(found.values()) / len(found), **{f"{name}[{label}]": v for label, v in found.items()}}
+    macro = sum(found.get(classes[index], 0.0) for index in occurring) / len(occurring)
+    return {f"{name}_macro": macro, **{f"{name}[{label}]": value for label, value in found.items()}}
