@@ -329,3 +329,31 @@ def test_same_shape_rarely_blocks_outputs_drawn_from_the_same_mix(make_run):
         runs = [shaped(make_run, {id_: forms[rng.integers(6)] for id_ in ids(50)}) for _ in range(2)]
         blocked += judged(SameShape(), *runs).status is Status.FAIL
     assert blocked <= 3  # 1 % of 40 is 0.4
+
+
+def test_same_shape_sees_values_that_are_each_rare(make_run):
+    before = {id_: f'{{"answer": "text {id_}"}}' for id_ in ids(120)}
+    now = {id_: f'{{"k{i}": "text {id_}"}}' for i, id_ in enumerate(ids(120))}
+    found = judged(SameShape(), shaped(make_run, now), shaped(make_run, before))
+    assert found.status is Status.FAIL
+    assert "JSON keys and types 'other' 0% → 100%" in found.summary
+
+
+def test_same_shape_takes_other_repeats_in_each_run(make_run):
+    one = {id_: [1.0] for id_ in ids(60)}
+    three = {id_: [1.0, 1.0, 1.0] for id_ in ids(60)}
+    plain = {id_: f"plain answer number {id_}" for id_ in ids(60)}
+    fenced = {id_: f"```\nplain answer number {id_}\n```" for id_ in ids(60)}
+    assert judged(SameShape(), make_run(one, outputs=plain), make_run(three, outputs=plain)).status is Status.PASS
+    found = judged(SameShape(), make_run(one, outputs=fenced), make_run(three, outputs=plain))
+    assert found.status is Status.FAIL
+    assert found.n_repeats == (1, 3)
+
+
+def test_same_shape_leaves_out_samples_without_an_answer(make_run):
+    outputs = {id_: f"plain answer number {id_}" for id_ in ids(60)}
+    whole = shaped(make_run, outputs)
+    partly = shaped(make_run, outputs, faults=dict.fromkeys(ids(3), FaultKind.CONNECTION))
+    found = judged(SameShape(), partly, whole)
+    assert found.status is Status.PASS
+    assert found.n_samples == 57

@@ -46,6 +46,7 @@ NAMES: Mapping[str, str] = {
 
 RARE = 0.02  # values rarer than this in both runs are counted together as "other"
 LARGEST_BLIND_SPOT = 0.25  # a suite that cannot see a quarter of its outputs change cannot pass this check
+ABSENT = ("no", "")  # the value of a feature an output does not have
 LISTED = 50
 
 
@@ -215,18 +216,13 @@ def _shifts(
 ) -> list[_Shift]:
     """Every value of every feature with its shares and family-wise p-value, largest change first."""
     columns = _columns(ours, theirs, ids)
-    candidate, baseline = (np.stack([_share(arm, ids, *c) for c in columns], axis=1) for arm in (ours, theirs))
-    mask = np.ones(candidate.shape, dtype=np.bool_)
-    # Shares over repeats stand in as one trial per arm: swapping whole arms is exact for any number of repeats only
-    # when both arms have the same number, and conservative enough for shapes otherwise, which rarely vary by repeat.
-    result = relabel_test(
-        trial_units(candidate[:, None, :], baseline[:, None, :], mask, units),
-        seed=seed,
-        alpha=alpha,
-        alternative="two-sided",
-    )
+    candidate, baseline = (_indicators(arm, ids, columns) for arm in (ours, theirs))
+    mask = np.ones((len(ids), len(columns)), dtype=np.bool_)
+    trials = trial_units(candidate, baseline, mask, units)
+    result = relabel_test(trials, seed=seed, alpha=alpha, alternative="two-sided")
+    before, now = (arm.mean(axis=(0, 1)) for arm in (baseline, candidate))
     shifts = [
-        _Shift(feature, value, float(baseline[:, i].mean()), float(candidate[:, i].mean()), float(result.p_adjusted[i]))
+        _Shift(feature, value, float(before[i]), float(now[i]), float(result.p_adjusted[i]))
         for i, (feature, value) in enumerate(columns)
     ]
     return sorted(shifts, key=lambda s: (-abs(s.change), s.feature, s.value))
@@ -239,16 +235,28 @@ def _columns(ours: _Shapes, theirs: _Shapes, ids: Sequence[str]) -> list[tuple[s
     every = {item for count in counts for item in count}
     common = {i for i in every if any(c[i] / total >= RARE for c, total in zip(counts, totals, strict=True))}
     rare = {(feature, "other") for feature, _ in every - common}
-    return sorted(item for item in common | rare if item[1] not in {"no", ""})
+    return sorted(item for item in common | rare if item[1] not in ABSENT)
 
 
-def _share(arm: _Shapes, ids: Sequence[str], feature: str, value: str) -> Floats:
-    return np.array([_sample_share(arm[id_], feature, value) for id_ in ids], dtype=np.float64)
+def _indicators(arm: _Shapes, ids: Sequence[str], columns: Sequence[tuple[str, str]]) -> Floats:
+    """Shape (samples, repeats, columns): 1 where an output has a value; a repeat without output takes the mean."""
+    repeats = max(len(arm[id_]) for id_ in ids)
+    found = np.zeros((len(ids), repeats, len(columns)))
+    common = [{value for feature, value in columns if feature == name} for name, _ in columns]
+    for row, id_ in enumerate(ids):
+        present = [features for features in arm[id_] if features is not None]
+        values = np.array(
+            [[_has(f, *column, known) for column, known in zip(columns, common, strict=True)] for f in present]
+        )
+        found[row] = values.mean(axis=0)
+        found[row, : len(present)] = values
+    return found
 
 
-def _sample_share(repeats: Sequence[Mapping[str, str] | None], feature: str, value: str) -> float:
-    values = [features[feature] for features in repeats if features is not None]
-    return sum(found == value for found in values) / len(values)
+def _has(features: Mapping[str, str], feature: str, value: str, common: set[str]) -> float:
+    """1.0 when an output has the value; `other` stands for every value that is not compared by itself."""
+    actual = features[feature]
+    return float(actual == value or (value == "other" and actual not in common and actual not in ABSENT))
 
 
 def _named(shifts: Sequence[_Shift]) -> str:
