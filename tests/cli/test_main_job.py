@@ -237,3 +237,25 @@ def test_every_command_explains_itself_with_an_example(place, command):
     code, out, _ = place.run(command, "--help")
     assert code == 0
     assert f"example: aigate {command}" in out
+
+
+def test_classification_shows_run_metrics_and_the_confusion_matrix_and_gates_on_them(place):
+    toml = """\
+version = "m/1/v1"
+provider = "replay"
+scorers = [{ scorer = "classification", labels = ["yes", "no"] }]
+[policy]
+checks = [{ check = "min-score", metric = "accuracy.f1_macro", at-least = 0.9 }]
+"""
+    samples = [{"id": f"s{i:03}", "input": "?", "reference": "yes" if i < 80 else "no"} for i in range(100)]
+    place.write_suite(toml=toml, samples=samples)
+    path = place.folder / "always-yes.jsonl"
+    path.write_text("".join(json.dumps({"id": row["id"], "output": "Yes."}) + "\n" for row in samples))
+    code, out, err, _ = place.eval(path, "--format", "json")
+    assert code == 1  # 80 % accurate, and blind to one class
+    verdict = json.loads(out)
+    assert verdict["metrics"]["accuracy"]["mean"] == pytest.approx(0.8)
+    assert verdict["metrics"]["accuracy.f1_macro"]["value"] == pytest.approx((2 * 0.8 / 1.8) / 2)
+    assert "accuracy: right \\ said yes no" in err
+    assert "yes 80 0" in err
+    assert "no 20 0" in err

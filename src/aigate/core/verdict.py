@@ -196,6 +196,7 @@ class Verdict:
         bound: The digests it is bound to: candidate run, baseline run, suite, policy, prompt.
         ledger: The candidate's outcome counts.
         valid_until: UTC, ISO 8601: after that, test again.
+        metrics: Every metric of the candidate, gating or not: mean, scored, missing; run metrics have a value.
     """
 
     status: Status
@@ -205,6 +206,7 @@ class Verdict:
     bound: Mapping[str, str | None]
     ledger: Mapping[str, int]
     valid_until: str | None = None
+    metrics: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
         return self.status is Status.PASS and bool(self.checks)
@@ -255,6 +257,7 @@ class Verdict:
             "candidate": self.candidate,
             "baseline": self.baseline,
             "checks": [check.to_dict() for check in self.checks],
+            "metrics": {name: dict(numbers) for name, numbers in self.metrics.items()},
             "ledger": dict(self.ledger),
             "bound": dict(self.bound),
             "valid_until": self.valid_until,
@@ -277,4 +280,5 @@ class Verdict:
             bound=row["bound"],
             ledger=row["ledger"],
             valid_until=row["valid_until"],
+            metrics=row["metrics"],
         )

@@ -12,6 +12,7 @@ from aigate.gating.checks.base import Evidence
 from aigate.gating.comparison import Comparison
 from aigate.gating.integrity import INTEGRITY, gating_metrics
 from aigate.gating.policy import Policy
+from aigate.gating.run_metrics import metric_table
 
 __all__ = ["gate", "policy_of"]
 
@@ -57,6 +58,7 @@ def gate(candidate: Run, policy: Policy | None = None, *, baseline: Run | None =
         },
         ledger=candidate.ledger.to_dict(),
         valid_until=_valid_until(candidate, policy),
+        metrics=metric_table(candidate),
     )
 
 

@@ -1,15 +1,17 @@
-"""Metrics over a whole run (macro F1), computed again from a stored run: `metric.name`, e.g. `accuracy.f1_macro`."""
+"""Numbers over a whole run, computed again from what is stored: means, and metrics such as `accuracy.f1_macro`."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 from aigate.core.run import Run
 from aigate.core.sample import Sample
-from aigate.core.score import ScoreOrNot, Unscored
+from aigate.core.score import Score, ScoreOrNot, Unscored
 from aigate.scorers.base import RunScorer, scorer_from_spec
+from aigate.scorers.classification import Classification, Confusion
 
-__all__ = ["Rows", "over_run", "rows_of", "run_metric_names", "run_scorer"]
+__all__ = ["Rows", "confusion_of", "metric_table", "over_run", "rows_of", "run_metric_names", "run_scorer"]
 
 Rows = Sequence[tuple[Sample, ScoreOrNot]]
 
@@ -49,3 +51,35 @@ def run_metric_names(scorers: Sequence[object]) -> list[str]:
         if isinstance(scorer, RunScorer)
         for name in scorer.run_metrics
     ]
+
+
+def metric_table(run: Run) -> dict[str, dict[str, float | int]]:
+    """Every metric of a run: its mean over samples (repeats averaged first), and how many scores it rests on.
+
+    Returns:
+        Per metric, `scored`, `missing` and, where anything was scored, `mean` on the metric's own scale. Metrics over
+        the whole run have a `value` only.
+    """
+    table: dict[str, dict[str, float | int]] = {}
+    for spec in run.header.metrics:
+        per_sample: dict[str, list[float]] = {}
+        rows = rows_of(run, spec.metric)
+        for sample, score in rows:
+            if isinstance(score, Score):
+                per_sample.setdefault(sample.id, []).append(score.value)
+        scored = sum(map(len, per_sample.values()))
+        table[spec.metric] = {"scored": scored, "missing": len(rows) - scored}
+        if per_sample:
+            means = [math.fsum(values) / len(values) for values in per_sample.values()]
+            table[spec.metric]["mean"] = math.fsum(means) / len(means)
+    table.update({name: {"value": value} for name, value in over_run(run).items()})
+    return table
+
+
+def confusion_of(run: Run) -> dict[str, Confusion]:
+    """The confusion matrix of every classification in a run, by metric."""
+    found = {}
+    for spec in run.header.metrics:
+        if isinstance(scorer := scorer_from_spec(spec), Classification):
+            found[spec.metric] = scorer.confusion(rows_of(run, spec.metric))
+    return found

@@ -6,8 +6,9 @@ import re
 from collections.abc import Iterable, Sequence
 
 from aigate.core.verdict import Status
-from aigate.reports.story import Answer, MovedSample, SliceRow, Story
+from aigate.reports.story import Answer, MetricRow, MovedSample, SliceRow, Story
 from aigate.reports.text import excerpt, printable
+from aigate.scorers.classification import Confusion
 
 __all__ = ["markdown"]
 
@@ -29,6 +30,9 @@ def _lines(story: Story) -> Iterable[str]:
     yield from (f"- {_inline(line)}" for line in story.why)
     yield ""
     yield from _table(("", "check", "what it found", "samples"), _check_rows(story))
+    yield from _table(("metric", "baseline", "candidate", "missing"), (_metric_row(row) for row in story.metrics))
+    for metric, confusion in story.confusions.items():
+        yield from _table((f"{metric}: right \\ said", *map(_inline, confusion.labels)), _confusion_rows(confusion))
     if story.slices:
         yield from _table(("slice", "n", "before", "now", "points", "q"), (_slice_row(row) for row in story.slices))
     for sample in story.moved:
@@ -46,6 +50,16 @@ def _lines(story: Story) -> Iterable[str]:
 def _check_rows(story: Story) -> Iterable[Sequence[str]]:
     for check in sorted(story.verdict.checks, key=lambda check: check.integrity):
         yield MARKS[check.status], check.label, check.summary, str(check.n_samples or "")
+
+
+def _metric_row(row: MetricRow) -> Sequence[str]:
+    before, now = ("–" if number is None else f"{number:.4f}" for number in (row.baseline, row.candidate))
+    return row.metric, before, now, str(row.missing or "")
+
+
+def _confusion_rows(confusion: Confusion) -> Iterable[Sequence[str]]:
+    for label, counts in zip(confusion.labels, confusion.matrix, strict=False):
+        yield label, *map(str, counts)
 
 
 def _slice_row(found: SliceRow) -> Sequence[str]:

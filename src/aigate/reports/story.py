@@ -11,8 +11,10 @@ from aigate.core.response import Response
 from aigate.core.run import Result, Run
 from aigate.core.score import MetricSpec, Score
 from aigate.core.verdict import CheckOutcome, Moved, Status, Verdict
+from aigate.gating.run_metrics import confusion_of, metric_table
+from aigate.scorers.classification import Confusion
 
-__all__ = ["Answer", "MovedSample", "SliceRow", "Story", "tell"]
+__all__ = ["Answer", "MetricRow", "MovedSample", "SliceRow", "Story", "tell"]
 
 SHOWN = 5
 SHOWN_SLICES = 12
@@ -70,6 +72,23 @@ class SliceRow:
 
 
 @dataclass(frozen=True, slots=True)
+class MetricRow:
+    """One metric in both runs.
+
+    Attributes:
+        metric: Its name.
+        baseline: Its number in the baseline; None without one.
+        candidate: Its number in the candidate; None where nothing was scored.
+        missing: Missing scores in the candidate.
+    """
+
+    metric: str
+    baseline: float | None
+    candidate: float | None
+    missing: int
+
+
+@dataclass(frozen=True, slots=True)
 class Story:
     """Everything a report shows.
 
@@ -80,6 +99,8 @@ class Story:
         why: The causes, most important first.
         notes: What a reader should know besides.
         slices: Slices of the metrics that were compared, worst first.
+        metrics: Every metric with its baseline and candidate number as text, and missing scores.
+        confusions: Confusion matrices of the candidate, by metric.
         moved: A few samples that moved, with both answers.
         more_moved: How many more moved.
         ledger: Outcome counts, in words.
@@ -92,6 +113,8 @@ class Story:
     why: tuple[str, ...]
     notes: tuple[str, ...]
     slices: tuple[SliceRow, ...]
+    metrics: tuple[MetricRow, ...]
+    confusions: Mapping[str, Confusion]
     moved: tuple[MovedSample, ...]
     more_moved: int
     ledger: str
@@ -121,6 +144,8 @@ def tell(verdict: Verdict, candidate: Run, baseline: Run | None = None, *, shown
         else tuple(f"{c.label}: {c.summary}" for c in verdict.checks if not c.integrity),
         notes=tuple(dict.fromkeys(f"{check.label}: {r.text}" for check in _passed(verdict) for r in check.reasons)),
         slices=tuple(_slices(verdict))[:SHOWN_SLICES],
+        metrics=tuple(_metrics(verdict, baseline)),
+        confusions=confusion_of(candidate),
         moved=tuple(_sample(check, moved, candidate, baseline) for check, moved in list(unique.values())[:shown]),
         more_moved=max(0, len(unique) - shown),
         ledger=str(candidate.ledger),
@@ -164,6 +189,19 @@ def _slices(verdict: Verdict) -> Iterable[SliceRow]:
         for row in check.details.get("slices", ()) if check.metric else ():
             fell = row["difference"] < 0 and row["q"] <= 0.05
             yield SliceRow(check.metric or "", row, fell)
+
+
+def _metrics(verdict: Verdict, baseline: Run | None) -> Iterable[MetricRow]:
+    before = {} if baseline is None else metric_table(baseline)
+    for name, numbers in verdict.metrics.items():
+        base, _, part = name.partition(".")
+        if base != part and "[" not in part:  # the classes of a classification stand in its confusion matrix
+            yield MetricRow(name, _number(before.get(name, {})), _number(numbers), int(numbers.get("missing", 0)))
+
+
+def _number(numbers: Mapping[str, Any]) -> float | None:
+    found: float | None = numbers.get("mean", numbers.get("value"))
+    return found
 
 
 def _sample(check: CheckOutcome, moved: Moved, candidate: Run, baseline: Run | None) -> MovedSample:

@@ -12,14 +12,16 @@ from rich.table import Table
 from rich.text import Text
 
 from aigate.core.verdict import CheckOutcome, Status
-from aigate.reports.story import Answer, MovedSample, SliceRow, Story
+from aigate.reports.story import Answer, MetricRow, MovedSample, SliceRow, Story
 from aigate.reports.text import excerpt, printable
+from aigate.scorers.classification import Confusion
 
 __all__ = ["console_for", "print_story"]
 
 STYLES = {Status.PASS: "green", Status.FAIL: "red", Status.INCONCLUSIVE: "yellow", Status.ERROR: "magenta"}
 MARKS = {Status.PASS: "✓", Status.FAIL: "✗", Status.INCONCLUSIVE: "?", Status.ERROR: "!"}
 WIDEST = 120
+SHOWN_CLASSES = 8
 
 
 def console_for(stream: TextIO, *, environ_columns: str | None = None) -> Console:
@@ -40,7 +42,13 @@ def print_story(story: Story, console: Console) -> None:
     for line in story.why:
         console.print(_bullet(line))
     console.print()
-    console.print(_checks(story.verdict.checks))
+    sound = [check for check in story.verdict.checks if check.integrity and check.status is Status.PASS]
+    console.print(_checks([check for check in story.verdict.checks if check not in sound]))
+    if sound:
+        console.print(_bullet(f"sound: {', '.join(check.label for check in sound)}", style="dim", mark="✓"))
+    console.print(_metrics(story.metrics))
+    for metric, confusion in story.confusions.items():
+        console.print(_confusion(metric, confusion))
     if story.slices:
         console.print(_slices(story.slices))
     for sample in story.moved:
@@ -57,10 +65,10 @@ def print_story(story: Story, console: Console) -> None:
         console.print(Text.assemble(("next: ", "bold"), printable(step)))
 
 
-def _bullet(line: str, *, style: str = "") -> RenderableType:
+def _bullet(line: str, *, style: str = "", mark: str = " -") -> RenderableType:
     """A line that wraps under itself."""
     table = Table.grid(padding=(0, 1))
-    table.add_row(Text(" -", style=style), Text(printable(line), style=style))
+    table.add_row(Text(mark, style=style), Text(printable(line), style=style))
     return table
 
 
@@ -81,10 +89,39 @@ def _counted(check: CheckOutcome) -> str:
     return str(check.n_samples) if check.n_samples else ""
 
 
-def _slices(slices: Sequence[SliceRow]) -> RenderableType:
+def _metrics(metrics: Sequence[MetricRow]) -> RenderableType:
+    compared = any(row.baseline is not None for row in metrics)
+    table = _table("metric", *(("baseline", "candidate") if compared else ("mean",)), "missing")
+    for row in metrics:
+        before = (_number(row.baseline),) if compared else ()
+        table.add_row(Text(row.metric), *before, _number(row.candidate), str(row.missing or ""))
+    return Group(Text(""), table)
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
+
+
+def _confusion(metric: str, confusion: Confusion) -> RenderableType:
+    """Rows are the right labels, columns the answered ones."""
+    shown = confusion.labels[:SHOWN_CLASSES]
+    table = _table(f"{metric}: right \\ said", *(excerpt(label, 12) for label in shown))
+    for label, counts in list(zip(confusion.labels, confusion.matrix, strict=False))[:SHOWN_CLASSES]:
+        table.add_row(Text(excerpt(label, 24)), *(str(count) for count in counts[: len(shown)]))
+    return Group(Text(""), table)
+
+
+def _table(first: str, *others: str) -> Table:
+    """A table whose first column is text and whose others are numbers."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    for name in ("slice", "n", "before", "now", "points", "q"):
-        table.add_column(name, justify="left" if name == "slice" else "right")
+    table.add_column(Text(first))
+    for name in others:
+        table.add_column(Text(name), justify="right")
+    return table
+
+
+def _slices(slices: Sequence[SliceRow]) -> RenderableType:
+    table = _table("slice", "n", "before", "now", "points", "q")
     for found in slices:
         row, style = found.row, "red" if found.fell else ""
         means = (f"{row['baseline_mean']:.3f}", f"{row['candidate_mean']:.3f}", f"{row['difference'] * 100:+.1f}")

@@ -105,7 +105,8 @@ class MinScore(ConfiguredCheck):
         sign = "≥" if worst + SLACK >= self.at_least else "<"
         counted = f", {missing} missing counted as worst" if missing else ""
         bounds = f"{interval.level:.0%} interval {interval.low:.3f} to {interval.high:.3f}"
-        return f"mean {worst:.4g} {sign} {self.at_least:g} ({bounds}{counted})"
+        what = "" if "." in self.metric else "mean "
+        return f"{what}{worst:.4g} {sign} {self.at_least:g} ({bounds}{counted})"
 
     def _over_run(self, evidence: Evidence) -> CheckOutcome:
         """The same for a metric over the whole run."""
