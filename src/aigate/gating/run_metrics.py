@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 
 from aigate.core.run import Run
 from aigate.core.sample import Sample
-from aigate.core.score import Score, ScoreOrNot, Unscored
-from aigate.scorers.base import RunScorer, scorer_from_spec
+from aigate.core.score import MetricSpec, Score, ScoreOrNot, Unscored
+from aigate.errors import UsageError
+from aigate.scorers.base import RunScorer, Scorer, scorer_from_spec
 from aigate.scorers.classification import Classification, Confusion
 
 __all__ = ["Rows", "confusion_of", "metric_table", "over_run", "rows_of", "run_metric_names", "run_scorer"]
@@ -22,7 +23,7 @@ def run_scorer(run: Run, metric: str) -> tuple[RunScorer, str] | None:
     spec = run.header.metric(base)
     if spec is None or not dot:
         return None
-    scorer = scorer_from_spec(spec)
+    scorer = _again(spec)
     return (scorer, name) if isinstance(scorer, RunScorer) else None
 
 
@@ -36,7 +37,7 @@ def over_run(run: Run) -> Mapping[str, float]:
     """Every run metric of a run, by full name."""
     found: dict[str, float] = {}
     for spec in run.header.metrics:
-        scorer = scorer_from_spec(spec)
+        scorer = _again(spec)
         if isinstance(scorer, RunScorer):
             numbers = scorer.over_run(rows_of(run, spec.metric))
             found.update({f"{spec.metric}.{name}": value for name, value in numbers.items()})
@@ -80,6 +81,17 @@ def confusion_of(run: Run) -> dict[str, Confusion]:
     """The confusion matrix of every classification in a run, by metric."""
     found = {}
     for spec in run.header.metrics:
-        if isinstance(scorer := scorer_from_spec(spec), Classification):
+        if isinstance(scorer := _again(spec), Classification):
             found[spec.metric] = scorer.confusion(rows_of(run, spec.metric))
     return found
+
+
+def _again(spec: MetricSpec) -> Scorer | None:
+    """The scorer of a stored run; None where it cannot be made here (a package of the run's machine is missing).
+
+    Its scores per sample are stored and need no scorer; a check on its numbers over the run then ends in error.
+    """
+    try:
+        return scorer_from_spec(spec)
+    except UsageError:
+        return None
