@@ -23,8 +23,8 @@ def run_scorer(run: Run, metric: str) -> tuple[RunScorer, str] | None:
     spec = run.header.metric(base)
     if spec is None or not dot:
         return None
-    scorer = _again(spec)
-    return (scorer, name) if isinstance(scorer, RunScorer) else None
+    found: object = _again(spec)
+    return (found, name) if isinstance(found, RunScorer) else None
 
 
 def rows_of(run: Run, metric: str) -> Rows:
