@@ -30,9 +30,10 @@ if TYPE_CHECKING:
     from aigate.gating.checks.must_pass import MustPass
     from aigate.gating.checks.no_regression import NoRegression
     from aigate.gating.checks.same_shape import SameShape
-    from aigate.gating.comparison import Comparison, compare
+    from aigate.gating.comparison import Comparison
     from aigate.gating.decision import gate
     from aigate.gating.policy import Policy
+    from aigate.gating.tables import Comparisons, compare
     from aigate.goldens.suite import Suite, load_suite
     from aigate.providers.base import Provider, Request
     from aigate.running.evaluation import evaluate
@@ -46,6 +47,7 @@ _HOMES = {
     "CallError": "errors",
     "CheckOutcome": "core.verdict",
     "Comparison": "gating.comparison",
+    "Comparisons": "gating.tables",
     "Fault": "core.response",
     "FaultKind": "core.response",
     "Ledger": "core.ledger",
@@ -70,7 +72,7 @@ _HOMES = {
     "Verdict": "core.verdict",
     "VerdictError": "errors",
     "VersionId": "core.version",
-    "compare": "gating.comparison",
+    "compare": "gating.tables",
     "evaluate": "running.evaluation",
     "gate": "gating.decision",
     "load_run": "storing.runs",
@@ -82,6 +84,7 @@ __all__ = [
     "CallError",
     "CheckOutcome",
     "Comparison",
+    "Comparisons",
     "Fault",
     "FaultKind",
     "Ledger",

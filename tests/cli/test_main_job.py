@@ -127,8 +127,12 @@ def test_compare_shows_differences_and_decides_nothing(place):
     _, _, _, worse = place.eval(place.record("worse", 50))
     code, out, err = place.run("compare", base, worse, "--format", "json")
     assert code == 0
-    assert json.loads(out)[0]["checks"][-2]["metric"] == "correct"
+    rows = {(row["metric"], row["slice"]): row for row in json.loads(out)}
+    assert rows["correct", None]["difference"] == pytest.approx(-0.3)
+    assert rows["correct", "odd"]["n"] == 50
     assert "0.800 → 0.500" in err
+    assert "FAIL" not in err
+    assert err.startswith("m/1/v1 against m/1/v1")
 
 
 def test_baseline_list_and_show_tell_what_was_promoted(place):

@@ -10,7 +10,6 @@ from aigate.cli.options import add_command
 if TYPE_CHECKING:
     from aigate.cli.main import Context
     from aigate.core.run import Run
-    from aigate.core.verdict import Verdict
 
 __all__ = ["add_parser", "run"]
 
@@ -35,38 +34,29 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
     """Show the differences. Exits 4 when some run is not comparable with the first, else 0."""
     import json
 
-    from aigate.errors import UsageError
+    from aigate.gating.tables import compare
     from aigate.reports.markdown import markdown
     from aigate.reports.story import tell
     from aigate.reports.terminal import console_for, print_story
     from aigate.storing.runs import load_run
 
-    if len(arguments.runs) < 2:
-        raise UsageError("one run alone cannot be compared", hint="aigate compare BASELINE CANDIDATE")
     first, *others = (load_run(path) for path in arguments.runs)
-    verdicts = [(other, _differences(other, first, arguments.metric)) for other in others]
+    _refuse_unknown_metrics(arguments.metric, first)
+    compared = compare(first, *others, metrics=arguments.metric)
     console = console_for(context.stderr, environ_columns=context.environ.get("COLUMNS"))
-    for other, verdict in verdicts:
-        story = tell(verdict, other, first)
+    for other, findings in zip(others, compared.findings, strict=True):
+        story = tell(findings, other, first, decided=False)
         if arguments.format == "markdown":
             context.stdout.write(markdown(story))
         print_story(story, console)
     if arguments.format == "json":
-        context.stdout.write(
-            json.dumps([verdict.to_dict() for _, verdict in verdicts], indent=2, allow_nan=False) + "\n"
-        )
-    return 4 if any(check.integrity and check.status == "error" for _, v in verdicts for check in v.checks) else 0
+        context.stdout.write(json.dumps(compared.rows(), indent=2, allow_nan=False) + "\n")
+    return 4 if any(row.get("not_comparable") for row in compared.rows()) else 0
 
 
-def _differences(candidate: Run, baseline: Run, only: list[str]) -> Verdict:
-    """Every metric that both runs computed, compared as `no-regression` would."""
+def _refuse_unknown_metrics(names: list[str], run: Run) -> None:
     from aigate.core.registry import refuse_unknown
     from aigate.errors import UsageError
-    from aigate.gating.checks.no_regression import NoRegression
-    from aigate.gating.decision import gate
-    from aigate.gating.policy import Policy
 
-    shared = [spec.metric for spec in candidate.header.metrics if baseline.header.metric(spec.metric) is not None]
-    refuse_unknown(only, shared, where=str(candidate.source), kind="metrics", error=UsageError)
-    names = only or shared or [candidate.header.primary_metric]
-    return gate(candidate, Policy(tuple(NoRegression(name) for name in names)), baseline=baseline)
+    known = [spec.metric for spec in run.header.metrics]
+    refuse_unknown(names, known, where=run.source, kind="metrics", error=UsageError)

@@ -30,9 +30,7 @@ def add_parser(commands: Any) -> None:
         about="every problem of a suite at once, and a description",
         example="aigate goldens check goldens/support-faq",
     )
-    checking.add_argument(
-        "folder", metavar="FOLDER", nargs="?", help="the suite; default: that of pyproject.toml"
-    )
+    checking.add_argument("folder", metavar="FOLDER", nargs="?", help="the suite; default: that of pyproject.toml")
     checking.add_argument("--format", choices=("json",), help="print JSON instead of text")
     checking.set_defaults(run=check)
     importing = add_command(

@@ -17,7 +17,7 @@ from aigate.core.version import Change
 from aigate.errors import NotComparableError
 from aigate.gating.reasons import reason
 
-__all__ = ["Comparison", "PairedScores", "Scenario", "Trials", "compare"]
+__all__ = ["Comparison", "PairedScores", "Scenario", "Trials", "applies", "trials_of"]
 
 NEEDED_OVERLAP = 0.90
 TOLERATED_RELABELS = 0.02  # share of pairs whose identical outputs people or a judge may score differently
@@ -256,11 +256,6 @@ class Comparison:
                 f" ({_named(found)}): the scorer changed, this is no regression",
                 "score both runs with the same scorer",
             )
-
-
-def compare(candidate: Run, baseline: Run) -> Comparison:
-    """Put a candidate beside a baseline. Nothing is decided; `gate` decides."""
-    return Comparison(candidate, baseline)
 
 
 def trials_of(run: Run, spec: MetricSpec, ids: Sequence[str]) -> Trials:

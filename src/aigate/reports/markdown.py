@@ -22,7 +22,8 @@ def markdown(story: Story) -> str:
 
 
 def _lines(story: Story) -> Iterable[str]:
-    yield f"## {MARKS[story.verdict.status]} {_inline(story.headline)}"
+    mark = f"{MARKS[story.verdict.status]} " if story.decided else ""
+    yield f"## {mark}{_inline(story.headline)}"
     yield ""
     if story.threshold_means:
         yield f"_{_inline(story.threshold_means)}_"

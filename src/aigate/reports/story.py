@@ -94,6 +94,7 @@ class Story:
 
     Attributes:
         verdict: The verdict.
+        decided: False for a mere comparison.
         headline: One line.
         threshold_means: What the threshold means here, in words; empty without one.
         why: The causes, most important first.
@@ -108,6 +109,7 @@ class Story:
     """
 
     verdict: Verdict
+    decided: bool
     headline: str
     threshold_means: str
     why: tuple[str, ...]
@@ -121,7 +123,9 @@ class Story:
     next_steps: tuple[str, ...]
 
 
-def tell(verdict: Verdict, candidate: Run, baseline: Run | None = None, *, shown: int = SHOWN) -> Story:
+def tell(
+    verdict: Verdict, candidate: Run, baseline: Run | None = None, *, shown: int = SHOWN, decided: bool = True
+) -> Story:
     """The story of a verdict.
 
     Args:
@@ -129,6 +133,7 @@ def tell(verdict: Verdict, candidate: Run, baseline: Run | None = None, *, shown
         candidate: The run under test.
         baseline: The run it was held against.
         shown: How many samples to show with their answers.
+        decided: False for a mere comparison: then there is no verdict in the headline and no next step.
     """
     deciding = _deciding(verdict)
     named = [(check, moved) for check in deciding for moved in check.moved]
@@ -137,7 +142,8 @@ def tell(verdict: Verdict, candidate: Run, baseline: Run | None = None, *, shown
         unique.setdefault(moved.sample_id, (check, moved))
     return Story(
         verdict=verdict,
-        headline=_headline(verdict),
+        decided=decided,
+        headline=_headline(verdict, decided=decided),
         threshold_means=_threshold_means(verdict, candidate),
         why=tuple(dict.fromkeys(f"{c.label}: {r.text}" for c in deciding for r in c.reasons))
         if not verdict
@@ -149,13 +155,13 @@ def tell(verdict: Verdict, candidate: Run, baseline: Run | None = None, *, shown
         moved=tuple(_sample(check, moved, candidate, baseline) for check, moved in list(unique.values())[:shown]),
         more_moved=max(0, len(unique) - shown),
         ledger=str(candidate.ledger),
-        next_steps=_next_steps(verdict),
+        next_steps=_next_steps(verdict) if decided else (),
     )
 
 
-def _headline(verdict: Verdict) -> str:
+def _headline(verdict: Verdict, *, decided: bool) -> str:
     against = f" against {verdict.baseline}" if verdict.baseline else ""
-    return f"{str(verdict.status).upper()}  {verdict.candidate}{against}"
+    return f"{f'{verdict.status}  '.upper() if decided else ''}{verdict.candidate}{against}"
 
 
 def _threshold_means(verdict: Verdict, run: Run) -> str:

@@ -35,7 +35,7 @@ def console_for(stream: TextIO, *, environ_columns: str | None = None) -> Consol
 
 def print_story(story: Story, console: Console) -> None:
     """Write the whole story."""
-    style = STYLES[story.verdict.status]
+    style = STYLES[story.verdict.status] if story.decided else ""
     if story.threshold_means:
         console.print(Text(printable(story.threshold_means), style="dim"))
     console.print(Text(printable(story.headline), style=f"bold {style}"))
