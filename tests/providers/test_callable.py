@@ -341,6 +341,11 @@ class TestTargets:
         assert second.describe()["source_digest"] == sha256_text("async def answer(text):\n    return '2'\n")
         assert asyncio.run(second.respond(Request(SAMPLE, ()))).output == "2"
 
+    def test_the_digest_is_that_of_the_target_even_where_the_function_comes_from_elsewhere(self, tmp_path):
+        (tmp_path / "bot.py").write_text("from textwrap import dedent as answer\n")
+        described = made("bot.py:answer", tmp_path).describe()
+        assert described["source_digest"] == sha256_text("from textwrap import dedent as answer\n")
+
     def test_description_of_a_target_names_it_as_written(self, tmp_path):
         (tmp_path / "bot.py").write_text("def answer(text):\n    return ''\n")
         described = made("bot.py:answer", tmp_path).describe()

@@ -189,6 +189,20 @@ class TestAnswers:
             assert server.peak_in_flight == 64
         assert [response.output for response in responses] == [f"q{i}" for i in range(64)]
 
+    def test_another_event_loop_gets_connections_of_its_own(self):
+        request = Request(Sample("a", "x"), MESSAGES)
+        closing = whole({"content": "x"})
+        closing = Reply.raw(
+            closing.body, headers={"connection": "close"}
+        )  # so that none is left open on the first loop
+        with LoopbackServer([closing, closing]) as server:
+            provider = provider_for(server, stream=False)
+            clients = []
+            for _ in range(2):
+                assert asyncio.run(provider.respond(request)).output == "x"
+                clients.append(provider._client)
+        assert clients[0] is not clients[1]
+
     def test_it_answers_again_on_another_event_loop_and_after_it_was_closed(self):
         with LoopbackServer() as server:
             provider = provider_for(server)
@@ -304,7 +318,9 @@ class TestRequests:
         monkeypatch.setenv("OPENAI_API_KEY", "sk-of-the-process")
         with LoopbackServer(api_key="none") as server:
             respond(provider_for(server))
-            assert "leaked-value" not in str(server.requests[0])
+            (seen,) = server.requests
+        assert "leaked-value" not in str(seen)
+        assert not {"openai-organization", "openai-project", "x-leak"} & set(seen.headers)
 
 
 class TestKeys:

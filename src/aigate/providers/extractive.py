@@ -388,12 +388,12 @@ def _blocks(text: str) -> list[_Block]:
             lines.clear()
 
     for line in (raw.strip() for raw in text.splitlines()):
-        bullet = _BULLET.match(line)
-        if not line or bullet or line.startswith("#") or _ends_heading(lines, line):
+        bullet, marker = _BULLET.match(line), _HEADING.match(line)
+        if not line or bullet or marker or _ends_heading(lines, line):
             close()
             item = bool(bullet)
-        if line.startswith("#"):
-            blocks.append(_Block(line.lstrip("# "), marked=True))
+        if marker:
+            blocks.append(_Block(line[marker.end() :], marked=True))
         elif line:
             lines.append(line[bullet.end() :] if bullet else line)
     close()
@@ -431,15 +431,16 @@ def _ends_sentence(text: str, end: re.Match[str]) -> bool:
     if not end[1].startswith(".") or len(end[1]) > 1:
         return True
     word = text[: end.start()].rsplit(None, 1)[-1].lstrip("([\"'“‘").casefold() if text[: end.start()].strip() else ""
-    if word in _NEVER_LAST or _INITIAL.fullmatch(word):
-        return False
+    if word in _MAY_BE_LAST:
+        return rest[0].isupper()
     if word == "no":
         return not rest[0].isdigit()
-    return rest[0].isupper() if word in _MAY_BE_LAST else True
+    return word not in _NEVER_LAST and not _INITIAL.fullmatch(word)
 
 
 _WORD = re.compile(r"\d+(?:[.,:]\d+)*|[^\W_]+(?:'[^\W\d_]+)?")
 _VOWEL = re.compile(r"[aeiouy]")
+_HEADING = re.compile(r"#{1,6}\s+")
 _BULLET = re.compile(r"(?:[-*•–‣]|\(?(?:\d{1,2}|[a-z])[.)])\s+")
 _WIDE_ENDS = frozenset("。！？")
 _END = re.compile(r"([.!?…]+|[。！？])(?:[\"'”’)\]]*)(?=\s|$|(?<=[。！？]))")

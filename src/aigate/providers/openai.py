@@ -439,11 +439,11 @@ def _resource(api: Api) -> Any:
         return AsyncCompletions
     try:
         from openai.resources.responses import AsyncResponses
-    except ImportError:
+    except ImportError as error:
         raise ProviderConfigError(
-            "provider 'openai': the installed openai package has no Responses API",
-            hint="pip install 'openai>=1.66', or set api = \"chat\"",
-        ) from None
+            f"provider 'openai': the installed openai package has no Responses API: {error}",
+            hint='pip install --upgrade openai (1.66 or later), or set api = "chat"',
+        ) from error
     return AsyncResponses
 
 
