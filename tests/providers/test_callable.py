@@ -4,6 +4,7 @@ import asyncio
 import contextvars
 import functools
 import sys
+import subprocess
 import threading
 import time
 from pathlib import Path
@@ -116,11 +117,11 @@ class TestHowItIsCalled:
     def test_methods_are_called_bound(self):
         assert asked(" I? or ".join).output == "C I? or a I? or n I? or   I? or I I? or ?"
 
-    def test_sync_functions_run_beside_each_other_up_to_the_concurrency(self):
+    def test_sync_functions_run_beside_each_other(self):
         barrier = threading.Barrier(3)
 
         async def three():
-            provider = CallableProvider(lambda text: str(barrier.wait(5)), concurrency=3)
+            provider = CallableProvider(lambda text: str(barrier.wait(5)))
             try:
                 requests = [Request(Sample(str(i), "x"), (), timeout_s=10) for i in range(3)]
                 return await asyncio.gather(*(provider.respond(request) for request in requests))
@@ -275,7 +276,7 @@ class TestDeadline:
         release = threading.Event()
 
         async def two():
-            provider = CallableProvider(lambda text: "x" if text == "quick" else str(release.wait(30)), concurrency=1)
+            provider = CallableProvider(lambda text: "x" if text == "quick" else str(release.wait(30)))
             try:
                 with pytest.raises(CallError) as caught:
                     await provider.respond(Request(Sample("a", "slow"), (), timeout_s=0.05))
@@ -400,3 +401,23 @@ class TestTargets:
 
 def local(text):
     return text
+
+
+def test_a_callable_that_hangs_does_not_keep_the_process_from_ending(tmp_path):
+    (tmp_path / "script.py").write_text(
+        "import asyncio, time\n"
+        "from aigate.core.sample import Sample\n"
+        "from aigate.errors import CallError\n"
+        "from aigate.providers.base import Request\n"
+        "from aigate.providers.callable import CallableProvider\n"
+        "async def main():\n"
+        "    try:\n"
+        "        await CallableProvider(lambda text: time.sleep(60)).respond(Request(Sample('a', 'x'), (), timeout_s=0.1))\n"
+        "    except CallError as error:\n"
+        "        print(error.kind)\n"
+        "asyncio.run(main())\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True, timeout=30, check=True
+    )
+    assert done.stdout.strip() == "timeout"

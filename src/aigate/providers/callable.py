@@ -11,10 +11,10 @@ import asyncio
 import contextvars
 import inspect
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from hashlib import sha256
@@ -42,16 +42,15 @@ Wanted = Literal["input", "sample", "request"]
 class CallableProvider:
     """Answers with a Python callable.
 
-    A sync callable runs in a thread of the provider's own pool, with the caller's context variables; an async one runs
-    on the event loop. A thread cannot be killed: a sync callable that outlives its deadline is reported as a timeout
-    and left running, and Python waits for it when the process ends. Give it a deadline of its own.
+    A sync callable runs in a daemon thread of its own, with the caller's context variables; an async one runs on the
+    event loop. A thread cannot be killed: a sync callable that outlives its deadline is reported as a timeout and left
+    running until the process ends, which does not wait for it.
 
     Args:
         function: Takes one argument (see the module), gives a str or a Response, or an awaitable of one.
         name: The provider's name.
         target: How it is named in run files; `module:qualname` when left out.
         source_digest: Digest of the source it was loaded from; found from the function when left out.
-        concurrency: Threads for a sync callable.
         clock: Seconds that only grow.
 
     Raises:
@@ -65,7 +64,6 @@ class CallableProvider:
         *,
         target: str | None = None,
         source_digest: str | None = None,
-        concurrency: int = 8,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._name = name
@@ -73,9 +71,7 @@ class CallableProvider:
         self._target = target or _target_of(function)
         self._wanted = _wanted_by(function, target=self._target)
         self._source_digest = source_digest or _source_digest(function)
-        self._concurrency = max(1, concurrency)
         self._clock = clock
-        self._threads: ThreadPoolExecutor | None = None
 
     @property
     def name(self) -> str:
@@ -107,10 +103,7 @@ class CallableProvider:
         return _response_of(given, latency_s=latency_s, target=self._target)
 
     async def aclose(self) -> None:
-        """Let the threads go. Calls that still run are not waited for."""
-        if self._threads is not None:
-            self._threads.shutdown(wait=False, cancel_futures=True)
-            self._threads = None
+        """Nothing is held open; calls that still run are not waited for."""
 
     async def _given_in_time(self, argument: Any, *, timeout_s: float) -> Any:
         try:
@@ -125,7 +118,6 @@ class CallableProvider:
                         raise self._too_late(timeout_s) from error
                     raise _raised(error, target=self._target) from error
         except TimeoutError:
-            self._leave_threads_behind()
             raise self._too_late(timeout_s) from None
 
     async def _given(self, argument: Any) -> Any:
@@ -133,21 +125,10 @@ class CallableProvider:
             return await self._function(argument)
         context = contextvars.copy_context()
         call = partial(context.run, _outcome, self._function, argument)
-        outcome = await asyncio.get_running_loop().run_in_executor(self._pool(), call)
+        outcome = await _in_a_thread(call)
         if outcome.error is not None:
             raise outcome.error
         return await outcome.value if inspect.isawaitable(outcome.value) else outcome.value
-
-    def _pool(self) -> ThreadPoolExecutor:
-        if self._threads is None:
-            self._threads = ThreadPoolExecutor(self._concurrency, thread_name_prefix="aigate-callable")
-        return self._threads
-
-    def _leave_threads_behind(self) -> None:
-        """Start a new pool after a timeout: a thread that hangs would keep its place and starve later calls."""
-        if self._threads is not None:
-            self._threads.shutdown(wait=False)
-            self._threads = None
 
     def _too_late(self, timeout_s: float) -> CallError:
         return CallError(f"{self._target}: no answer within {timeout_s:g} s", kind=FaultKind.TIMEOUT)
@@ -172,7 +153,7 @@ def from_settings(settings: ProviderSettings) -> CallableProvider:
     place, _, attribute = target.rpartition(":")
     module, digest = _load(place, folder=settings.folder)
     function = _attribute(module, attribute, target=target)
-    return CallableProvider(function, target=target, source_digest=digest, concurrency=settings.concurrency)
+    return CallableProvider(function, target=target, source_digest=digest)
 
 
 def _wanted_by(function: Any, *, target: str) -> Wanted:
@@ -217,6 +198,24 @@ def _is_async(function: Any) -> bool:
 class _Outcome:
     value: Any = None
     error: BaseException | None = None
+
+
+async def _in_a_thread(call: Callable[[], _Outcome]) -> _Outcome:
+    """Run a call in a daemon thread: one that hangs neither takes another's place nor keeps the process from ending."""
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[_Outcome] = loop.create_future()
+
+    def deliver(outcome: _Outcome) -> None:
+        if not future.done():
+            future.set_result(outcome)
+
+    def work() -> None:
+        outcome = call()
+        with suppress(RuntimeError):  # the run was over before the call was
+            loop.call_soon_threadsafe(deliver, outcome)
+
+    threading.Thread(target=work, name="aigate-callable", daemon=True).start()
+    return await future
 
 
 def _outcome(function: Callable[[Any], Any], argument: Any) -> _Outcome:

@@ -29,6 +29,7 @@ from aigate.providers.base import ProviderSettings, Request
 __all__ = ["ExtractiveParameters", "ExtractiveProvider", "from_settings", "split_sentences", "stem"]
 
 ADAPTER_VERSION = 1
+SERVED_MODEL = "extractive-tfidf-1"  # declared as extractive/tfidf-1/PROMPT; another algorithm gets another number
 COMPARED_DIGITS = 9  # sums may differ in the last bits between machines; nothing that does may decide
 
 # Parameters of requests to models: a prompt file serves both, so they are let through and change nothing here.
@@ -190,7 +191,8 @@ class ExtractiveProvider:
         _vectorizer_class()  # a second of imports is not the answer's latency
         started = self._clock()
         output = answer(request.sample.text, request.sample.contexts, parameters)
-        return Response(output=output, latency_s=self._clock() - started, finish_reason="stop")
+        latency_s = self._clock() - started
+        return Response(output=output, latency_s=latency_s, finish_reason="stop", served_model=SERVED_MODEL)
 
     async def aclose(self) -> None:
         """Nothing is held open."""

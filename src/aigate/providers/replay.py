@@ -7,7 +7,6 @@ A recording is JSON Lines, `.gz` allowed, one answer a line. Only `id` and one o
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ from aigate.providers.base import ProviderSettings, Request
 __all__ = ["Recording", "ReplayProvider", "from_settings", "load_recorded"]
 
 ADAPTER_VERSION = 1
+LARGEST_AMOUNT = 1e300  # what is larger, an integer of a thousand digits say, would overflow as a float
 FIELDS = (
     "id",
     "repeat",
@@ -67,16 +67,18 @@ class ReplayProvider:
     Args:
         recording: What was recorded.
         repeat_offset: Repeat `r` is answered by recorded repeat `r + repeat_offset`, so that repeats 1 to 3 of one
-            recording can be gated against its repeat 0.
+            recording can be gated against its repeat 0. Default: the first repeat that the recording holds of any
+            sample, so that a file of repeats 1 to 3 alone needs no option.
     """
 
     name = "replay"
 
-    def __init__(self, recording: Recording, *, repeat_offset: int = 0) -> None:
-        if repeat_offset < 0:
+    def __init__(self, recording: Recording, *, repeat_offset: int | None = None) -> None:
+        if repeat_offset is not None and repeat_offset < 0:
             raise ProviderConfigError(f"provider 'replay': repeat-offset is {repeat_offset}, expected 0 or more")
         self.recording = recording
-        self.repeat_offset = repeat_offset
+        first = min((repeat for _, repeat in recording.answers), default=0)
+        self.repeat_offset = first if repeat_offset is None else repeat_offset
 
     def describe(self) -> Mapping[str, Any]:
         """Name, adapter version, file name, digest of the answers, repeat offset."""
@@ -118,8 +120,8 @@ def from_settings(settings: ProviderSettings) -> ReplayProvider:
     if not isinstance(given, str | Path) or not str(given):
         found = "no recording was given" if given is None else f"recorded is {given!r}, expected a path"
         raise ProviderConfigError(f"provider 'replay': {found}", hint="--recorded FILE")
-    offset = settings.options.get("repeat-offset", 0)
-    if isinstance(offset, bool) or not isinstance(offset, int) or offset < 0:
+    offset = settings.options.get("repeat-offset")
+    if offset is not None and (isinstance(offset, bool) or not isinstance(offset, int) or offset < 0):
         raise ProviderConfigError(f"provider 'replay': repeat-offset is {offset!r}, expected a whole number from 0")
     return ReplayProvider(load_recorded(_existing(Path(given), settings.folder)), repeat_offset=offset)
 
@@ -131,7 +133,8 @@ def load_recorded(path: Path) -> Recording:
 
     Raises:
         SuiteError: The file cannot be read, is empty, or a line is wrong: an unknown field, a wrong type, neither or
-            both of output and error, a score outside [0, 1], an (id, repeat) that another line holds already.
+            both of output and error, an (id, repeat) that another line holds already. A score outside [0, 1] may stand
+            in a recording; a scorer that reads it says so.
     """
     answers: dict[tuple[str, int], Response] = {}
     lines: dict[tuple[str, int], int] = {}
@@ -218,8 +221,8 @@ def _scores_of(row: Mapping[str, Any], *, where: str) -> dict[str, float]:
                 f"{where}: score '{name}': expected a number, got {json_type(value)}",
                 hint="leave a score out where there is none",
             )
-        if not 0 <= value <= 1:
-            raise SuiteError(f"{where}: score '{name}' is {value!r}, expected a number in [0, 1]")
+        if not abs(value) < LARGEST_AMOUNT:
+            raise SuiteError(f"{where}: score '{name}' is {value!r}, expected a finite number")
     return {name: float(value) for name, value in scores.items()}
 
 
@@ -229,8 +232,7 @@ def _amount(row: Mapping[str, Any], name: str, *, where: str) -> float | None:
 
 
 def _is_amount(found: Any) -> bool:
-    # An integer too large for a float would overflow in float() below: bound it here.
-    return isinstance(found, int | float) and not isinstance(found, bool) and 0 <= found < math.inf and found < 1e300
+    return isinstance(found, int | float) and not isinstance(found, bool) and 0 <= found < LARGEST_AMOUNT
 
 
 def _whole_number(row: Mapping[str, Any], name: str, *, where: str) -> int | None:
@@ -268,10 +270,12 @@ def _duplicate(key: tuple[str, int], *, where: str, first: int) -> SuiteError:
 
 
 def _missing(recording: Recording, sample_id: str, repeat: int) -> CallError:
+    held = len({recorded for _, recorded in recording.answers})
     return CallError(
-        f"{recording.path.name}: no recorded answer for id '{sample_id}', repeat {repeat}",
+        f"{recording.path.name}: no recorded answer for id '{sample_id}', repeat {repeat}"
+        f" (it holds {held} repeat{'' if held == 1 else 's'})",
         kind=FaultKind.MISSING,
-        hint="record it, or gate fewer samples or repeats",
+        hint=f"record it, or ask for no more repeats than there are: --repeats {held}",
     )
 
 

@@ -33,7 +33,9 @@ def _lines(story: Story) -> Iterable[str]:
     yield from _table(("", "check", "what it found", "samples"), _check_rows(story))
     yield from _table(("metric", "baseline", "candidate", "missing"), (_metric_row(row) for row in story.metrics))
     for metric, confusion in story.confusions.items():
-        yield from _table((f"{metric}: right \\ said", *map(_inline, confusion.labels)), _confusion_rows(confusion))
+        yield from _table(
+            (f"{_inline(metric)}: right \\ said", *map(_inline, confusion.labels)), _confusion_rows(confusion)
+        )
     if story.slices:
         yield from _table(("slice", "n", "before", "now", "points", "q"), (_slice_row(row) for row in story.slices))
     for sample in story.moved:

@@ -94,7 +94,7 @@ def _metrics(metrics: Sequence[MetricRow]) -> RenderableType:
     table = _table("metric", *(("baseline", "candidate") if compared else ("mean",)), "missing")
     for row in metrics:
         before = (_number(row.baseline),) if compared else ()
-        table.add_row(Text(row.metric), *before, _number(row.candidate), str(row.missing or ""))
+        table.add_row(Text(_brief(row.metric, 60)), *before, _number(row.candidate), str(row.missing or ""))
     return Group(Text(""), table)
 
 
@@ -105,9 +105,9 @@ def _number(value: float | None) -> str:
 def _confusion(metric: str, confusion: Confusion) -> RenderableType:
     """Rows are the right labels, columns the answered ones."""
     shown = confusion.labels[:SHOWN_CLASSES]
-    table = _table(f"{metric}: right \\ said", *(excerpt(label, 12) for label in shown))
+    table = _table(f"{_brief(metric, 60)}: right \\ said", *(_brief(label, 12) for label in shown))
     for label, counts in list(zip(confusion.labels, confusion.matrix, strict=False))[:SHOWN_CLASSES]:
-        table.add_row(Text(excerpt(label, 24)), *(str(count) for count in counts[: len(shown)]))
+        table.add_row(Text(_brief(label, 24)), *(str(count) for count in counts[: len(shown)]))
     return Group(Text(""), table)
 
 
@@ -125,7 +125,7 @@ def _slices(slices: Sequence[SliceRow]) -> RenderableType:
     for found in slices:
         row, style = found.row, "red" if found.fell else ""
         means = (f"{row['baseline_mean']:.3f}", f"{row['candidate_mean']:.3f}", f"{row['difference'] * 100:+.1f}")
-        name = f"{printable(found.metric)} in {printable(row['tag'])}{' (fell)' if found.fell else ''}"
+        name = f"{_brief(found.metric, 60)} in {_brief(row['tag'], 60)}{' (fell)' if found.fell else ''}"
         table.add_row(Text(name, style=style), str(row["n"]), *means, f"{row['q']:.2g}")
     return Group(Text(""), table)
 

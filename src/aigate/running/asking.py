@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from aigate.core.digest import json_line
 from aigate.core.response import Fault, FaultKind, Response
-from aigate.errors import CallError
+from aigate.errors import CallError, UsageError
 from aigate.providers.base import Provider, Request
 
 __all__ = ["RetryPolicy", "ask"]
@@ -63,6 +63,9 @@ async def ask(
         random: Draws from [0, 1), for the jitter.
         sleep: Waits; an argument for tests.
 
+    Raises:
+        UsageError: The provider cannot be asked like this at all (an unknown parameter).
+
     Returns:
         The answer; or a response whose fault is that of the last attempt. `latency_s` is that of the attempt that
         answered: retries and waits are not in it.
@@ -96,6 +99,8 @@ async def _attempt(provider: Provider, request: Request) -> tuple[Response, floa
         if (task := asyncio.current_task()) is not None and task.cancelling():
             raise
         return Response(fault=Fault(FaultKind.ADAPTER, "CancelledError: the provider cancelled its own call")), None
+    except UsageError:  # what the user asked for cannot be asked: no answer would ever come
+        raise
     except Exception as error:  # noqa: BLE001 - a provider of a user's may raise anything; the run must go on and say so
         return Response(fault=Fault(FaultKind.ADAPTER, f"{type(error).__name__}: {error}")), None
 

@@ -7,6 +7,8 @@ import math
 import os
 import threading
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from concurrent.futures import Future, wait
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -269,7 +271,7 @@ def _provider(
     if callable(chosen):
         from aigate.providers.callable import CallableProvider
 
-        return CallableProvider(chosen, concurrency=concurrency)
+        return CallableProvider(chosen)
     raise UsageError(
         f"provider is {type(chosen).__name__}: expected a name, a Provider or a callable",
         hint="pass a function str -> str",
@@ -286,18 +288,34 @@ def _run_to_end(work: Coroutine[Any, Any, T]) -> T:
         asyncio.get_running_loop()
     except RuntimeError:
         return asyncio.run(work)
-    outcome: list[T] = []
-    failure: list[BaseException] = []
+    return _run_beside(work)
+
+
+def _run_beside(work: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine on an event loop of its own in another thread, and wait for it."""
+    ended: Future[T] = Future()
+    begun: list[tuple[asyncio.AbstractEventLoop, asyncio.Task[T]]] = []
+
+    async def cancellable() -> T:
+        task = asyncio.ensure_future(work)
+        begun.append((asyncio.get_running_loop(), task))
+        return await task
 
     def target() -> None:
         try:
-            outcome.append(asyncio.run(work))
+            ended.set_result(asyncio.run(cancellable()))
         except BaseException as error:  # noqa: BLE001 - carried to the calling thread and raised there
-            failure.append(error)
+            ended.set_exception(error)
 
     thread = threading.Thread(target=target, name="aigate-evaluate")
     thread.start()
-    thread.join()
-    if failure:
-        raise failure[0]
-    return outcome[0]
+    try:
+        wait([ended])  # not join(): one that was interrupted believes from then on that the thread has ended
+    except BaseException:  # Ctrl-C in a notebook: ask nothing more, and let nothing run when the file is closed
+        for loop, task in begun:
+            with suppress(RuntimeError):  # the loop closed in this very moment
+                loop.call_soon_threadsafe(task.cancel)
+        raise
+    finally:
+        thread.join()
+    return ended.result()

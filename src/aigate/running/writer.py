@@ -44,7 +44,7 @@ class RunWriter:
         if existing is not None and resume:
             self._require_same_conditions(existing)
             self._start(existing.samples, _worth_keeping(existing.results))
-        elif existing is not None and existing.closing is None:
+        elif existing is not None and existing.closing is None and existing.results:
             raise UsageError(
                 f"{path}: holds an interrupted run with {len(existing.results)} results",
                 hint="add --resume to go on with it, or choose another --out",
@@ -75,13 +75,18 @@ class RunWriter:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         fresh = self.path.with_name(f".{self.path.name}.{os.getpid()}.new")
         self._file: IO[str] = fresh.open("w", encoding="utf-8", newline="\n")
-        self._write(self._encoder.header_line())
         self.kept = tuple(kept)
-        for result in self.kept:
-            self.add(result, samples[result.sample_id])
-        if self.path.exists() and not self._resumed:
-            self.path.replace(self.path.with_name(self.path.name + ".previous"))
-        fresh.replace(self.path)
+        try:
+            self._write(self._encoder.header_line())
+            for result in self.kept:
+                self.add(result, samples[result.sample_id])
+            if self.path.exists() and not self._resumed:
+                self.path.replace(self.path.with_name(self.path.name + ".previous"))
+            fresh.replace(self.path)
+        except BaseException:
+            self._file.close()
+            fresh.unlink(missing_ok=True)
+            raise
 
     def _write(self, line: str) -> None:
         self._lines.append(line)

@@ -1,7 +1,7 @@
 """Named baselines of a suite: `baselines/NAME.jsonl` is the promoted run, `history.jsonl` says how it came there.
 
-Promotion needs a passing verdict. History is only appended to; each line holds its own digest and that of the line before
-it, so that a line taken out or edited is seen. A baseline without its line in the history is never used.
+Promotion needs a passing verdict. History is only appended to; each line holds its own digest and that of the line
+before it, so that a line taken out or edited is seen. A baseline without its line in the history is never used.
 """
 
 from __future__ import annotations
