@@ -45,7 +45,7 @@ NAMES: Mapping[str, str] = {
 """What each feature is called, the most telling first: that is the order in which changes are named."""
 
 RARE = 0.02  # values rarer than this in both runs are counted together as "other"
-LARGEST_BLIND_SPOT = 0.25  # a suite that cannot see a quarter of its outputs change cannot pass this check
+LARGEST_BLIND_SPOT = 1 / 3  # a suite that cannot see a third of its units change cannot pass this check
 ABSENT = ("no", "")  # the value of a feature an output does not have
 LISTED = 50
 
@@ -60,7 +60,8 @@ class SameShape(ConfiguredCheck):
     relabelling test over all values of all features (maxT).
 
     Status: fail when some value's share changed significantly and by at least half of `at-most`; pass when no value's
-    share changed by more than `at-most` and the suite is large enough to have seen a quarter of the outputs change;
+    share changed by more than `at-most` and the suite is large enough to have seen a third of its units change (24 of
+    them at the default alpha; a unit is a sample, or a group);
     inconclusive otherwise; error without a baseline to compare with.
 
     Attributes:
@@ -118,7 +119,7 @@ class SameShape(ConfiguredCheck):
         shown = [s for s in shifts if s.p <= self.alpha and abs(s.change) >= self.at_most / 2]
         moved = [s for s in shifts if abs(s.change) > self.at_most and s not in shown]
         visible = math.ceil(math.log2(2 / self.alpha)) / n_units
-        status, reasons = self._status(shown, moved, visible, len(ids))
+        status, reasons = self._status(shown, moved, visible, len(ids), n_units)
         largest = max(shifts, key=lambda s: (abs(s.change), s.feature, s.value), default=None)
         assert evidence.comparison is not None  # noqa: S101 - for the type checker
         told = _named(shown or moved)
@@ -141,7 +142,7 @@ class SameShape(ConfiguredCheck):
         )
 
     def _status(
-        self, shown: Sequence[_Shift], moved: Sequence[_Shift], visible: float, n: int
+        self, shown: Sequence[_Shift], moved: Sequence[_Shift], visible: float, n: int, n_units: int
     ) -> tuple[Status, tuple[Reason, ...]]:
         if n < 2:
             return Status.INCONCLUSIVE, (reason("fewer-than-two-samples", f"{n} shared sample decides nothing"),)
@@ -153,8 +154,11 @@ class SameShape(ConfiguredCheck):
             text = "some outputs changed shape: " + _named(moved)
             return Status.INCONCLUSIVE, (reason("shape-moved", text, "add samples or repeats to settle it"),)
         if visible > LARGEST_BLIND_SPOT:
-            text = f"{n} samples would only show a change of {visible:.0%} of the outputs or more"
-            return Status.INCONCLUSIVE, (reason("suite-too-small", text, "add samples to the suite"),)
+            units = "groups" if n_units < n else "samples"
+            text = (
+                f"{n_units} {units} are too few: only a change in {min(visible, 1):.0%} of them or more would be seen"
+            )
+            return Status.INCONCLUSIVE, (reason("suite-too-small", text, f"add {units} to the suite"),)
         return Status.PASS, ()
 
 
