@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from aigate.core.digest import combined_digest
 from aigate.core.ledger import Outcome
 from aigate.core.response import Fault, FaultKind, Response
 from aigate.core.run import Result, Run, RunHeader
@@ -12,7 +13,6 @@ from aigate.core.runfile import RunEncoder, decode
 from aigate.core.sample import Sample
 from aigate.core.score import MetricSpec, Score, Unscored
 from aigate.core.version import VersionId
-from aigate.core.digest import combined_digest
 
 Scores = Mapping[str, Sequence[float | None]]
 """Per sample id, a score per repeat; None is a missing score (judge error)."""

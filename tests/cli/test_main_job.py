@@ -10,7 +10,7 @@ import pytest
 def promoted(place, good=80):
     code, _, err, run = place.eval(place.record("base", good))
     assert code == 4, err  # no baseline yet: said, not passed
-    code, out, err = place.run("baseline", "promote", run, "--suite", place.suite)
+    code, _out, err = place.run("baseline", "promote", run, "--suite", place.suite)
     assert code == 0, err
     return run
 
@@ -19,7 +19,7 @@ def test_first_run_says_that_there_is_no_baseline_and_what_to_do(place):
     code, _, err, run = place.eval(place.record("base", 80))
     assert code == 4
     assert "no baseline to compare m/1/v1 with" in err
-    assert "aigate baseline promote RUN" in err
+    assert f"next: give --baseline RUN, or promote a first baseline: aigate baseline promote {run}" in err
     assert run.exists()
 
 
@@ -104,11 +104,10 @@ def test_gate_needs_no_network_and_no_suite(place):
 
 def test_json_goes_to_standard_output_and_people_read_standard_error(place):
     promoted(place)
-    code, out, err, _ = place.eval(place.record("again", 80), "--format", "json")
+    _code, out, err, _ = place.eval(place.record("again", 80), "--format", "json")
     assert json.loads(out)["status"] == "pass"
     assert "PASS" in err
-    code, out, _, _ = place.eval(place.record("again2", 80))
-    assert out == ""
+    assert place.eval(place.record("again2", 80))[1] == ""
 
 
 def test_markdown_report_of_a_stored_run(place):
@@ -167,7 +166,8 @@ def test_promote_a_second_time_needs_the_whole_policy_and_is_written_down(place)
 
 def test_the_first_baseline_needs_a_min_score(place):
     place.write_suite(
-        toml='version = "m/1/v1"\nprovider = "replay"\nscorers = ["recorded:correct"]\n[policy]\nchecks = [{ check = "no-regression", metric = "correct" }]\n'
+        toml='version = "m/1/v1"\nprovider = "replay"\nscorers = ["recorded:correct"]\n'
+        '[policy]\nchecks = [{ check = "no-regression", metric = "correct" }]\n'
     )
     _, _, _, run = place.eval(place.record("base", 80))
     code, _, err = place.run("baseline", "promote", run, "--suite", place.suite)
@@ -178,7 +178,7 @@ def test_the_first_baseline_needs_a_min_score(place):
 
 def test_missing_recorded_answers_are_counted_and_named(place):
     recorded = place.record("base", 98, n=99)
-    code, _, err, _ = place.eval(recorded, "--threshold", "0.9")
+    _code, _, err, _ = place.eval(recorded, "--threshold", "0.9")
     assert "1 infrastructure error" in err
     assert "s099" in err
 
@@ -263,3 +263,30 @@ checks = [{ check = "min-score", metric = "accuracy.f1_macro", at-least = 0.9 }]
     assert "accuracy: right \\ said yes no" in err
     assert "yes 80 0" in err
     assert "no 20 0" in err
+
+
+def test_gate_uses_the_baseline_of_the_default_suite_when_that_is_what_the_run_ran(place):
+    promoted(place)
+    (place.folder / "pyproject.toml").write_text('[tool.aigate]\nsuite = "goldens/faq"\n')
+    _, _, _, run = place.eval(place.record("again", 80))
+    assert place.run("gate", run)[0] == 0
+    place.write_suite(samples=[{"id": f"s{i:03}", "input": f"edited question {i}"} for i in range(100)])
+    code, _, err = place.run("gate", run)
+    assert code == 4
+    assert "no baseline" in err
+
+
+def test_the_report_is_not_padded_where_nobody_sees_a_terminal(place):
+    _, _, _, run = place.eval(place.record("base", 80))
+    command = [sys.executable, "-m", "aigate", "gate", run]
+    lines = subprocess.run(command, capture_output=True, text=True, check=False).stderr.splitlines()
+    assert lines
+    assert all(line == line.rstrip() for line in lines)
+
+
+def test_a_sample_as_bad_as_before_is_not_shown_as_one_that_moved(place):
+    promoted(place, good=60)
+    code, _, err, _ = place.eval(place.record("worse", 30))
+    assert code == 1
+    assert "s030 min-score correct 1 → 0" in err or "s030 no-regression correct 1 → 0" in err
+    assert "s090" not in err

@@ -4,8 +4,6 @@ import json
 
 import pytest
 
-NO_DROP = 'version = "m/1/v1"\nprovider = "replay"\nscorers = ["recorded:correct"]\n[policy]\nchecks = [{ check = "no-regression", metric = "correct" }]\n'
-
 
 def toml(place, old, new):
     path = place.suite / "suite.toml"
@@ -243,7 +241,9 @@ def test_broken_line_in_a_recording_names_file_and_line(place):
 
 
 def test_unknown_flag_and_command(place):
-    assert place.run("eval", "--treshold", "0.9")[0] == 2
+    code, _, err = place.run("eval", "--treshold", "0.9")
+    assert code == 2
+    assert "did you mean '--threshold'?" in err
     assert place.run("evaluate")[0] == 2
     assert place.run()[0] == 2
 
@@ -263,7 +263,7 @@ def test_suite_folder_that_does_not_exist(place):
 def test_out_is_never_the_baseline(place):
     base, _ = runs(place)
     before = base.read_bytes()
-    code, _, err, _ = place.eval(place.record("new", 80), "--baseline", base, out=base)
+    code, _, _, _ = place.eval(place.record("new", 80), "--baseline", base, out=base)
     assert code == 2
     assert base.read_bytes() == before
 
@@ -271,7 +271,7 @@ def test_out_is_never_the_baseline(place):
 def test_out_is_never_something_else_than_a_run(place):
     notes = place.folder / "notes.txt"
     notes.write_text("precious\n")
-    code, _, err, _ = place.eval(place.record("new", 80), out=notes)
+    code, _, _, _ = place.eval(place.record("new", 80), out=notes)
     assert code == 2
     assert notes.read_text() == "precious\n"
 
@@ -295,7 +295,7 @@ def test_policy_with_no_checks(place):
 
 
 def test_a_subset_cannot_pass_nor_become_the_baseline(place):
-    code, _, err, run = place.eval(place.record("base", 100), "--threshold", "0.5", "--limit", "60")
+    code, _, _, run = place.eval(place.record("base", 100), "--threshold", "0.5", "--limit", "60")
     assert code != 0
     code, _, err = place.run("baseline", "promote", run, "--suite", place.suite)
     assert code == 4

@@ -3,8 +3,8 @@
 import asyncio
 import contextvars
 import functools
-import sys
 import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -412,7 +412,8 @@ def test_a_callable_that_hangs_does_not_keep_the_process_from_ending(tmp_path):
         "from aigate.providers.callable import CallableProvider\n"
         "async def main():\n"
         "    try:\n"
-        "        await CallableProvider(lambda text: time.sleep(60)).respond(Request(Sample('a', 'x'), (), timeout_s=0.1))\n"
+        "        request = Request(Sample('a', 'x'), (), timeout_s=0.1)\n"
+        "        await CallableProvider(lambda text: time.sleep(60)).respond(request)\n"
         "    except CallError as error:\n"
         "        print(error.kind)\n"
         "asyncio.run(main())\n"

@@ -43,6 +43,7 @@ def add_parser(commands: Any) -> None:
     what.add_argument(
         "--api-key-env", metavar="NAME", help="environment variable that holds the key (default OPENAI_API_KEY)"
     )
+    what.add_argument("--model", metavar="NAME", help="model to ask the endpoint for (default MODEL-PROVIDER_VERSION)")
     what.add_argument(
         "--option",
         metavar="KEY=VALUE",
@@ -133,8 +134,9 @@ def _choices(arguments: argparse.Namespace, found: Chosen) -> Choices:
 def _provider_options(arguments: argparse.Namespace, found: Chosen) -> dict[str, Any]:
     """Options of the provider that flags, the environment or pyproject.toml set."""
     options = dict(_option(text) for text in arguments.option)
-    if arguments.target:
-        options["target"] = arguments.target
+    for name in ("target", "model"):
+        if getattr(arguments, name) is not None:
+            options[name] = getattr(arguments, name)
     wanted = {"replay": ("recorded",), "openai": ("base-url", "api-key-env")}.get(found["provider"], ())
     for key in wanted:
         if found.given(key) and found[key] is not None:

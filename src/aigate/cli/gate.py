@@ -62,7 +62,7 @@ def decided(arguments: argparse.Namespace, context: Context) -> tuple[Run, Run |
     else:
         found = chosen(context, {"suite": arguments.suite, "threshold": arguments.threshold})
         policy = policy_in_force(found, candidate.header.primary_metric)
-    return candidate, _baseline(arguments, context), policy
+    return candidate, _baseline(arguments, context, candidate), policy
 
 
 def _stored_policy(candidate: Run, threshold: float) -> Policy:
@@ -86,13 +86,20 @@ def _threshold(arguments: argparse.Namespace) -> float | None:
     return value
 
 
-def _baseline(arguments: argparse.Namespace, context: Context) -> Run | None:
+def _baseline(arguments: argparse.Namespace, context: Context, candidate: Run) -> Run | None:
+    """The baseline that is named; else that of the default suite, when it is the suite that the candidate ran."""
+    from aigate.errors import ConfigError
     from aigate.storing.runs import load_run
 
     given = arguments.baseline
     if given is not None and ("/" in given or given.endswith(".jsonl") or Path(given).exists()):
         return load_run(given)
-    if given is None and arguments.suite is None:
+    try:
+        found = chosen(context, {"suite": arguments.suite, "baseline": given})
+    except ConfigError:
+        if given is None and arguments.suite is None:
+            return None
+        raise
+    if given is None and arguments.suite is None and found.suite.digest != candidate.header.suite_digest:
         return None
-    found = chosen(context, {"suite": arguments.suite, "baseline": given})
     return named_baseline(found.suite, found["baseline"], explicit=given is not None)

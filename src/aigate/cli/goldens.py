@@ -31,6 +31,7 @@ def add_parser(commands: Any) -> None:
         example="aigate goldens check goldens/support-faq",
     )
     checking.add_argument("folder", metavar="FOLDER", nargs="?", help="the suite; default: that of pyproject.toml")
+    checking.add_argument("--suite", metavar="FOLDER", dest="folder_too", help="the same as FOLDER")
     checking.add_argument("--format", choices=("json",), help="print JSON instead of text")
     checking.set_defaults(run=check)
     importing = add_command(
@@ -107,8 +108,8 @@ def _folder(arguments: argparse.Namespace, context: Context) -> Path:
     from aigate.errors import ConfigError
     from aigate.goldens.settings import find_pyproject, resolve_settings
 
-    if arguments.folder:
-        return Path(arguments.folder)
+    if given := arguments.folder or arguments.folder_too:
+        return Path(given)
     settings = resolve_settings(flags={}, environ=context.environ, suite=None, pyproject=find_pyproject(context.cwd))
     if settings["suite"].value is None:
         raise ConfigError("no suite is named", hint="aigate goldens check FOLDER")

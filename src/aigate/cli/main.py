@@ -17,6 +17,7 @@ from types import FrameType
 from typing import NoReturn, TextIO
 
 from aigate import __version__
+from aigate.core.registry import nearest
 from aigate.errors import AigateError
 
 __all__ = ["Context", "main"]
@@ -53,6 +54,13 @@ class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"aigate: {message}\n  next: {self.prog} --help\n")
 
+    def refuse(self, argument: str) -> NoReturn:
+        """Refuse an argument that the command does not take; names the nearest flag."""
+        flag = argument.partition("=")[0]
+        known = [option for action in self._actions for option in action.option_strings]
+        hint = nearest(flag, known, kind="flags") if flag.startswith("-") else f"{self.prog} --help"
+        self.exit(2, f"aigate: {self.prog.removeprefix('aigate ')}: unknown argument {argument!r}\n  next: {hint}\n")
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command.
@@ -63,7 +71,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code.
     """
-    parsed = _parser().parse_args(arguments)
+    parsed, unknown = _parser().parse_known_args(arguments)
+    if unknown:
+        parsed.parser.refuse(unknown[0])
     context = Context(os.environ, sys.stdout, sys.stderr, Path.cwd())
     signal.signal(signal.SIGTERM, _stop)  # a cancelled CI job leaves a resumable run, like Ctrl-C
     try:

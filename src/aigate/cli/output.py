@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,6 +31,10 @@ def deliver(
     from aigate.reports.terminal import console_for, print_story
 
     story = tell(verdict, candidate, baseline)
+    if stored is not None:
+        story = replace(
+            story, next_steps=tuple(step.replace("promote RUN", f"promote {stored}") for step in story.next_steps)
+        )
     if arguments.format == "json":
         context.stdout.write(verdict_json(verdict))
     elif arguments.format == "markdown":

@@ -135,7 +135,7 @@ def _read(key: str, value: Any, origin: str) -> Any:
         return _version(value, origin)
     rule = _RULES[key]
     if defect := rule.defect(value):
-        raise ConfigError(f"{origin}: {key}: {defect}")
+        raise ConfigError(f"{origin}: {key}: {defect}", hint="0.85 means 85 %" if key == "threshold" else "")
     return float(value) if rule.parse is float else value
 
 

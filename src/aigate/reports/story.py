@@ -99,7 +99,7 @@ class Story:
         threshold_means: What the threshold means here, in words; empty without one.
         why: The causes, most important first.
         notes: What a reader should know besides.
-        slices: Slices of the metrics that were compared, worst first.
+        slices: Slices in which a compared metric moved, worst first.
         metrics: Every metric with its baseline and candidate number as text, and missing scores.
         confusions: Confusion matrices of the candidate, by metric.
         moved: A few samples that moved, with both answers.
@@ -139,7 +139,8 @@ def tell(
     named = [(check, moved) for check in deciding for moved in check.moved]
     unique: dict[str, tuple[CheckOutcome, Moved]] = {}
     for check, moved in named:
-        unique.setdefault(moved.sample_id, (check, moved))
+        if moved.baseline is None or moved.baseline != moved.candidate:  # as bad as before is not news
+            unique.setdefault(moved.sample_id, (check, moved))
     return Story(
         verdict=verdict,
         decided=decided,
@@ -194,7 +195,8 @@ def _slices(verdict: Verdict) -> Iterable[SliceRow]:
     for check in verdict.checks:
         for row in check.details.get("slices", ()) if check.metric else ():
             fell = row["difference"] < 0 and row["q"] <= 0.05
-            yield SliceRow(check.metric or "", row, fell)
+            if row["difference"] != 0:
+                yield SliceRow(check.metric or "", row, fell)
 
 
 def _metrics(verdict: Verdict, baseline: Run | None) -> Iterable[MetricRow]:

@@ -34,7 +34,17 @@ def console_for(stream: TextIO, *, environ_columns: str | None = None) -> Consol
 
 
 def print_story(story: Story, console: Console) -> None:
-    """Write the whole story."""
+    """Write the whole story; without padding at line ends where it is not for a terminal."""
+    if console.is_terminal:
+        _print(story, console)
+        return
+    with console.capture() as captured:
+        _print(story, console)
+    lines = (line.rstrip() for line in captured.get().splitlines())
+    console.file.write("".join(f"{line}\n" for line in lines))
+
+
+def _print(story: Story, console: Console) -> None:
     style = STYLES[story.verdict.status] if story.decided else ""
     if story.threshold_means:
         console.print(Text(printable(story.threshold_means), style="dim"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -13,7 +13,7 @@ from aigate.core.sample import Sample
 from aigate.core.score import ScoreOrNot, Unscored
 from aigate.core.verdict import CheckOutcome, Interval, Moved, Reason, Status
 from aigate.gating.checks.base import ConfiguredCheck, Evidence, share
-from aigate.gating.comparison import Trials, applies, trials_of
+from aigate.gating.comparison import Bools, Trials, applies, trials_of
 from aigate.gating.reasons import reason
 from aigate.gating.run_metrics import Rows, rows_of, run_scorer
 from aigate.stats.bootstrap import mean_interval
@@ -85,7 +85,7 @@ class MinScore(ConfiguredCheck):
             n_groups=len(set(units)),
             n_repeats=(run.header.repeats,),
             share_used=run.header.share(len(ids)),
-            moved=_lowest(ids, trials, self.at_least),
+            moved=_lowest(ids, trials, self.at_least, _before(evidence, self.metric)),
             reasons=reasons,
             details={"missing": missing, "mean_if_missing_were_best": best},
         )
@@ -181,14 +181,23 @@ def _resampled(rows: Rows, number: Callable[[Rows], float | None], evidence: Evi
     return Interval(float(low), float(high), level, "percentile bootstrap over groups")
 
 
-def _lowest(ids: tuple[str, ...], trials: Trials, threshold: float) -> tuple[Moved, ...]:
+def _before(evidence: Evidence, metric: str) -> Mapping[str, float]:
+    """The baseline's score of each sample, where there is a baseline that may be compared."""
+    if evidence.comparison is None or evidence.obstacles or evidence.comparison.baseline.header.metric(metric) is None:
+        return {}
+    paired = evidence.comparison.paired(metric)
+    means = paired.baseline.filled(None).mean(axis=1)
+    present: Bools = np.logical_or.reduce(paired.baseline.present, axis=1)
+    return {id_: float(mean) for id_, mean, there in zip(paired.ids, means, present, strict=True) if there}
+
+
+def _lowest(ids: tuple[str, ...], trials: Trials, threshold: float, before: Mapping[str, float]) -> tuple[Moved, ...]:
     """The samples below the threshold, lowest first."""
     means = trials.filled(0.0).mean(axis=1)
     order = sorted(range(len(ids)), key=lambda row: (means[row], ids[row]))
     low = [row for row in order if means[row] < threshold][:LISTED]
-    return tuple(
-        Moved(ids[row], None, float(means[row]), "" if trials.present[row].all() else "missing") for row in low
-    )
+    notes = {row: "" if trials.present[row].all() else "missing" for row in low}
+    return tuple(Moved(ids[row], before.get(ids[row]), float(means[row]), notes[row]) for row in low)
 
 
 def _first_missing(evidence: Evidence, metric: str) -> str:
