@@ -309,6 +309,12 @@ def test_a_line_that_is_no_result_is_refused_with_its_number(row):
         decode([*lines[:2], canonical_json(row), *lines[3:]], source="s")
 
 
+def test_a_line_nested_beyond_reason_is_broken():
+    lines = encoded()
+    with pytest.raises(RunFileError, match="s:3: broken line"):
+        decode([*lines[:2], "[" * 100_000, *lines[3:]], source="s")
+
+
 @pytest.mark.parametrize("closing", [None, 5, "x", [], [1]])
 def test_a_closing_line_that_is_no_record_is_refused(closing):
     lines = encoded()

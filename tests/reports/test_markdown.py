@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from aigate.core.score import MetricSpec
 from aigate.core.verdict import Moved, Reason, Status
 from aigate.reports.markdown import _fenced, _html, _inline, markdown
 from aigate.reports.story import tell
@@ -122,6 +123,18 @@ def test_every_table_row_has_the_cells_of_its_head(make_run, check, verdict):
     for block in blocks:
         widths = {len(re.findall(r"(?<!\\)\|", line)) for line in block.splitlines()}
         assert len(widths) == 1, block
+
+
+def test_the_head_of_a_confusion_matrix_holds_no_cell_or_line(make_run, check, verdict):
+    options = {"labels": ["a|b", "c"]}
+    spec = MetricSpec("x|y\n# owned", "classification", options=options)
+    run = make_run({"s": [1.0]}, metric=spec.metric, specs=[spec], outputs={"s": "c"})
+    story = tell(verdict(Status.FAIL, check()), run)
+    assert list(story.confusions) == [spec.metric]
+    text = markdown(story)
+    (head,) = (line for line in text.split("\n") if "right" in line)
+    assert head == "| x\\|y \\#\u200b owned: right \\ said | a\\|b | c |"
+    assert "\n# owned" not in text
 
 
 def test_the_verdict_comes_first_then_why_then_samples_then_what_to_do(failing):

@@ -100,6 +100,26 @@ def test_hostile_text_never_reaches_the_stream(make_run, stream):
         assert controls(text) == []
 
 
+@pytest.mark.parametrize("text", ["[/closing]", "[bold]", "[link=x]y", "a[red]b", "\\[x]", ":smile:"])
+def test_text_that_looks_like_markup_is_shown_as_it_is(make_run, check, verdict, text):
+    before = make_run({text: [1.0]}, outputs={text: text}, inputs={text: text})
+    now = make_run({text: [0.0]}, outputs={text: text}, inputs={text: text})
+    moved = (Moved(text, 1.0, 0.0, text),)
+    found = check(check="c", metric="m", moved=moved, reasons=(Reason("x", text, text),))
+    note = check(Status.PASS, check="d", metric="m", reasons=(Reason("x", text),))
+    lines = printed(tell(verdict(Status.FAIL, found, note, candidate=text, baseline=text), now, before)).splitlines()
+    shown = [" ".join(line.split()) for line in lines if text in line]
+    assert shown == [
+        f"FAIL {text} against {text}",
+        f"- c m: {text}",
+        f"{text} c m 1 → 0 {text}",
+        f"asked: {text}",
+        f"{text} {text}",
+        f"- note: d m: {text}",
+        f"next: {text}",
+    ]
+
+
 def test_the_order_is_verdict_why_samples_next(failing):
     text = printed(failing("the new answer"))
     order = ["FAIL", "- no-regression correct: correct fell", "what it found", "asked: why?", "the new answer"]

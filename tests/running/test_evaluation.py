@@ -247,7 +247,8 @@ def test_a_number_that_would_ask_nothing_is_refused(folder, choice):
     assert provider.requests == []
 
 
-def test_retries_of_zero_are_no_retries(folder):
+def test_retries_of_zero_are_no_retries_whatever_the_suite_says(tmp_path):
+    folder = write_suite(tmp_path / "faq", toml="retries = 3\n" + SUITE)
     calls = Counter()
 
     class Failing(Recorder):

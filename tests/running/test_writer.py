@@ -72,6 +72,13 @@ def test_a_finished_run_is_what_stands_in_the_file(path):
     assert [other.name for other in path.parent.iterdir()] == ["run.jsonl"]
 
 
+def test_a_finished_run_is_forced_to_disk_before_it_is_returned(path, monkeypatch):
+    forced = []
+    monkeypatch.setattr("aigate.running.writer.os.fsync", lambda _: forced.append(path.read_bytes()))
+    finished(path, scored("a"))
+    assert forced == [path.read_bytes()]
+
+
 def test_each_result_is_on_disk_before_the_next_one(path):
     with RunWriter(path, HEADER) as writer:
         assert ids(path) == []

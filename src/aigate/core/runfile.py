@@ -168,8 +168,8 @@ def _decode_header(line: str, source: str) -> RunHeader:
 
 def _decode_closing(row: Mapping[str, Any]) -> Mapping[str, Any]:
     closing = row["closing"]
-    if not isinstance(closing, dict) or len(row) != 1:
-        raise TypeError("the closing line holds something else than one record")
+    if not isinstance(closing, dict):
+        raise TypeError("the closing line holds no record")
     return closing
 
 
