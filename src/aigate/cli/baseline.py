@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from aigate.cli.options import add_command, add_suite, chosen, policy_in_force
+from aigate.cli.options import add_command, add_suite, chosen, policy_in_force, require_same_suite
 
 if TYPE_CHECKING:
     from aigate.cli.main import Context
@@ -83,7 +83,6 @@ def show(arguments: argparse.Namespace, context: Context) -> int:
 
 def promote(arguments: argparse.Namespace, context: Context) -> int:
     """Promote a run whose verdict is a pass."""
-    from aigate.errors import BaselineError
     from aigate.gating.decision import gate
     from aigate.running.provenance import utc_now
     from aigate.storing.baselines import Baselines
@@ -91,12 +90,7 @@ def promote(arguments: argparse.Namespace, context: Context) -> int:
 
     candidate = load_run(arguments.candidate)
     found = chosen(context, {"suite": arguments.suite, "threshold": arguments.threshold, "baseline": arguments.name})
-    if candidate.header.suite_digest != found.suite.digest:
-        raise BaselineError(
-            f"{arguments.candidate}: ran '{candidate.header.suite_name}' ({candidate.header.suite_digest[7:19]}),"
-            f" '{found.suite.name}' now is {found.suite.digest[7:19]}",
-            hint="run the suite as it is now, or name the suite it ran with --suite",
-        )
+    require_same_suite(candidate, found.suite)
     policy = policy_in_force(found, candidate.header.primary_metric)
 
     def decide(current: Run | None) -> Verdict:

@@ -34,12 +34,15 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
     """Show the differences. Exits 4 when some run is not comparable with the first, else 0."""
     import json
 
+    from aigate.errors import UsageError
     from aigate.gating.tables import compare
     from aigate.reports.markdown import markdown
     from aigate.reports.story import tell
     from aigate.reports.terminal import console_for, print_story
     from aigate.storing.runs import load_run
 
+    if len(arguments.runs) < 2:
+        raise UsageError("one run alone cannot be compared", hint="aigate compare BASELINE CANDIDATE")
     first, *others = (load_run(path) for path in arguments.runs)
     _refuse_unknown_metrics(arguments.metric, first)
     compared = compare(first, *others, metrics=arguments.metric)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from aigate.cli.options import add_command, add_suite, chosen
 
 if TYPE_CHECKING:
     from aigate.cli.main import Context
+    from aigate.goldens.suite import Suite
 
 __all__ = ["add_parser", "run"]
 
@@ -28,10 +30,7 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
     """Print the settings."""
     found = chosen(context, {"suite": arguments.suite})
     rows = {key: (_shown(setting.value), setting.origin) for key, setting in found.settings.items()}
-    policy = found.suite.config.policy
-    source = str(found.suite.config.source)
-    rows["scorers"] = (", ".join(map(str, found.suite.config.scorers or ("exact_match",))), source)
-    rows["policy"] = (json.dumps(policy) if policy else "none", source if policy else "default")
+    rows.update(_suite_rows(found.suite))
     if arguments.format == "json":
         whole = {key: {"value": value, "origin": origin} for key, (value, origin) in rows.items()}
         context.stdout.write(json.dumps(whole, indent=2) + "\n")
@@ -40,6 +39,41 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
     for key, (value, origin) in rows.items():
         print(f"{key:<{widest}}  {value}  ({origin})", file=context.stdout)
     return 0
+
+
+def _suite_rows(suite: Suite) -> dict[str, tuple[str, str]]:
+    """What only suite.toml can say, defaults filled in: scorers, parameters, and every option of the policy."""
+    from aigate.goldens.config import DEFAULTS
+    from aigate.running.evaluation import primary_metric, scorers_of
+
+    config, source = suite.config, str(suite.config.source)
+    rows = {
+        "scorers": (
+            ", ".join(map(str, config.scorers or DEFAULTS["scorers"])),
+            source if config.scorers else "default",
+        ),
+        "primary-metric": (primary_metric(suite, scorers_of(suite)), source if config.primary_metric else "default"),
+    }
+    for key, value in (
+        ("provider-options", config.provider_options),
+        ("parameters", config.parameters),
+        ("served-models", list(config.served_models)),
+    ):
+        rows[key] = (json.dumps(value) if value else "none", source if value else "default")
+    rows.update(_policy_rows(config.policy, source))
+    return rows
+
+
+def _policy_rows(given: Mapping[str, Any] | None, source: str) -> dict[str, tuple[str, str]]:
+    from aigate.gating.policy import Policy
+
+    if given is None:
+        return {"policy": ("none", "default")}
+    whole = Policy.from_config(given, where=f"{source}: [policy]").to_dict()
+    rows = {f"policy.{k}": (str(v), source if k in given else "default") for k, v in whole.items() if k != "checks"}
+    for number, check in enumerate(whole["checks"], start=1):
+        rows[f"policy.checks.{number}"] = (json.dumps(check), source)
+    return rows
 
 
 def _shown(value: Any) -> str:

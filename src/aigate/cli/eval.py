@@ -6,7 +6,16 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from aigate.cli.options import Chosen, add_command, add_format, add_suite, chosen, named_baseline, policy_in_force
+from aigate.cli.options import (
+    Chosen,
+    add_command,
+    add_format,
+    add_suite,
+    chosen,
+    named_baseline,
+    policy_in_force,
+    threshold_note,
+)
 
 if TYPE_CHECKING:
     from aigate.cli.main import Context
@@ -61,7 +70,9 @@ def add_parser(commands: Any) -> None:
     how.add_argument("--baseline", metavar="NAME|RUN", help="a baseline of the suite, or a run file (default main)")
     where = parser.add_argument_group("running")
     where.add_argument("--concurrency", metavar="N", help="requests in flight (default 8)")
-    where.add_argument("--timeout", metavar="SECONDS", dest="timeout_s", help="seconds per attempt (default 60)")
+    where.add_argument(
+        "--timeout", "--timeout-s", metavar="SECONDS", dest="timeout_s", help="seconds per attempt (default 60)"
+    )
     where.add_argument("--retries", metavar="N", help="attempts after the first, where a retry can help (default 4)")
     where.add_argument("--out", metavar="RUN", help="the run file to write (default .aigate/runs/SUITE/VERSION.jsonl)")
     where.add_argument("--resume", action="store_true", help="go on with the interrupted run in --out")
@@ -78,7 +89,9 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
     from aigate.running.evaluation import execute
 
     found, conditions, policy = _prepared(arguments, context)
-    baseline = _baseline(found, policy)
+    baseline = _baseline(found)
+    if told := threshold_note(found, conditions.header.primary_metric):
+        print(told, file=context.stderr)
     out = Path(arguments.out or _default_out(found, conditions))
     _refuse_to_overwrite(out, baseline)
     total = len(conditions.plan.samples) * conditions.plan.repeats
@@ -159,9 +172,8 @@ def _option(text: str) -> tuple[str, Any]:
         return key, value
 
 
-def _baseline(found: Chosen, policy: Policy) -> Run | None:
-    if not policy.needs_baseline and not found.given("baseline"):
-        return None
+def _baseline(found: Chosen) -> Run | None:
+    """The baseline, where there is one: prompts and provider versions are held against it whatever the policy says."""
     asked_for = found.settings["baseline"].origin.startswith(("flag", "AIGATE_"))
     return named_baseline(found.suite, found["baseline"], explicit=asked_for)
 

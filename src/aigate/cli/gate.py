@@ -6,7 +6,15 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from aigate.cli.options import add_command, add_format, add_suite, chosen, named_baseline, policy_in_force
+from aigate.cli.options import (
+    add_command,
+    add_format,
+    add_suite,
+    chosen,
+    named_baseline,
+    policy_in_force,
+    require_same_suite,
+)
 
 if TYPE_CHECKING:
     from aigate.cli.main import Context
@@ -61,6 +69,7 @@ def decided(arguments: argparse.Namespace, context: Context) -> tuple[Run, Run |
         policy = _stored_policy(candidate, threshold) if threshold is not None else policy_of(candidate)
     else:
         found = chosen(context, {"suite": arguments.suite, "threshold": arguments.threshold})
+        require_same_suite(candidate, found.suite)
         policy = policy_in_force(found, candidate.header.primary_metric)
     return candidate, _baseline(arguments, context, candidate), policy
 

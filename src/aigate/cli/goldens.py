@@ -45,6 +45,7 @@ def add_parser(commands: Any) -> None:
     for field in ("id", "input", "reference", "contexts", "tags", "group"):
         importing.add_argument(
             f"--{field}",
+            f"--{field}-field",
             metavar="FIELD",
             dest=f"{field}_field",
             help=f"the field that holds {field}; default: a well-known name",

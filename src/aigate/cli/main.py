@@ -6,10 +6,12 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -19,6 +21,7 @@ from typing import NoReturn, TextIO
 from aigate import __version__
 from aigate.core.registry import nearest
 from aigate.errors import AigateError
+from aigate.reports.text import printable
 
 __all__ = ["Context", "main"]
 
@@ -74,25 +77,50 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parsed, unknown = _parser().parse_known_args(arguments)
     if unknown:
         parsed.parser.refuse(unknown[0])
-    context = Context(os.environ, sys.stdout, sys.stderr, Path.cwd())
     signal.signal(signal.SIGTERM, _stop)  # a cancelled CI job leaves a resumable run, like Ctrl-C
+    with _streams() as (stdout, stderr):
+        return _run(parsed, Context(os.environ, stdout, stderr, Path.cwd()))
+
+
+def _run(parsed: argparse.Namespace, context: Context) -> int:
+    """Run the command; whatever goes wrong becomes a message and an exit code."""
     try:
         code: int = parsed.run(parsed, context)
+        context.stdout.flush()
     except AigateError as error:
-        print(f"aigate: {error}", file=sys.stderr)
+        print(f"aigate: {printable(str(error))}", file=context.stderr)
         return error.exit_code
     except KeyboardInterrupt:
-        print("aigate: interrupted", file=sys.stderr)
+        print("aigate: interrupted", file=context.stderr)
         return INTERRUPTED
-    except BrokenPipeError:
-        # Whoever read our output has gone; the verdict was not delivered, so this is no pass.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        # Output that did not arrive is a verdict that did not arrive: no pass.
+        where = f"{error.filename}: " if error.filename else "the output cannot be written: "
+        with suppress(OSError):
+            print(f"aigate: {printable(where)}{error.strerror or error}", file=context.stderr)
         return 4
     return code
 
 
-def _stop(_number: int, _frame: FrameType | None) -> NoReturn:
-    raise KeyboardInterrupt
+@contextmanager
+def _streams() -> Iterator[tuple[TextIO, TextIO]]:
+    """Standard output and standard error that can show any text; where one is closed, nobody is told anything."""
+    opened = [stream or Path(os.devnull).open("w", encoding="utf-8") for stream in (sys.stdout, sys.stderr)]  # noqa: SIM115
+    for stream in opened:
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        yield opened[0], opened[1]
+    finally:
+        for stream in opened:
+            try:
+                stream.flush()
+            except OSError:  # said already; the interpreter must not say it again when it ends
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def _stop(_number: int, _frame: FrameType | None) -> None:
+    signal.raise_signal(signal.SIGINT)  # asyncio ends its tasks in good order on this one
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -15,7 +15,17 @@ if TYPE_CHECKING:
     from aigate.goldens.settings import Setting
     from aigate.goldens.suite import Suite
 
-__all__ = ["Chosen", "add_command", "add_format", "add_suite", "chosen", "named_baseline", "policy_in_force"]
+__all__ = [
+    "Chosen",
+    "add_command",
+    "add_format",
+    "add_suite",
+    "chosen",
+    "named_baseline",
+    "policy_in_force",
+    "require_same_suite",
+    "threshold_note",
+]
 
 
 @dataclass(frozen=True)
@@ -107,6 +117,30 @@ def policy_in_force(found: Chosen, primary: str) -> Policy:
     return policy if threshold is None else policy.with_threshold(primary, threshold)
 
 
+def threshold_note(found: Chosen, primary: str) -> str:
+    """What a threshold from a flag or the environment takes the place of; empty where it replaces nothing."""
+    for row in (found.suite.config.policy or {}).get("checks", ()):
+        replaced = row.get("check") == "min-score" and row.get("metric") == primary and row.get("at-least")
+        if found["threshold"] is not None and replaced not in {False, found["threshold"]}:
+            setting = found.settings["threshold"]
+            return f"note: threshold {setting.value:g} ({setting.origin}) replaces {replaced:g} of {found.suite.name}"
+    return ""
+
+
+def require_same_suite(run: Run, suite: Suite) -> None:
+    """Refuse to judge a run by the policy of a suite that it did not run.
+
+    Raises:
+        NotComparableError: The suite's samples are not those of the run.
+    """
+    from aigate.errors import NotComparableError
+
+    if run.header.suite_digest != suite.digest:
+        ran = f"{run.source} ran '{run.header.suite_name}' ({run.header.suite_digest[7:19]})"
+        reasons = (f"{ran}, '{suite.name}' now is {suite.digest[7:19]}",)
+        raise NotComparableError(reasons, hint="run the suite as it is now, or name the suite it ran with --suite")
+
+
 def named_baseline(suite: Suite, name: str, *, explicit: bool) -> Run | None:
     """The run that a baseline's name or a run file's path stands for.
 
@@ -116,7 +150,7 @@ def named_baseline(suite: Suite, name: str, *, explicit: bool) -> Run | None:
         explicit: True when somebody asked for it: then it must be there.
 
     Returns:
-        The run; None when the suite has no baseline of that name and nobody asked for it.
+        The run; None when the suite never had a baseline of that name and nobody asked for it.
 
     Raises:
         BaselineError, RunFileError: It cannot be used.
@@ -127,6 +161,7 @@ def named_baseline(suite: Suite, name: str, *, explicit: bool) -> Run | None:
     baselines = Baselines(suite.path / "baselines")
     if name in baselines.names():
         return baselines.load(name)
-    if "/" in name or name.endswith(".jsonl") or Path(name).exists():
+    if "/" in name or name.endswith(".jsonl") or (explicit and Path(name).is_file()):
         return load_run(name)
-    return baselines.load(name) if explicit else None
+    promoted_before = any(line.name == name for line in baselines.history())
+    return baselines.load(name) if explicit or promoted_before else None

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from aigate.errors import UsageError
 
 if TYPE_CHECKING:
     from aigate.cli.main import Context
@@ -30,6 +33,8 @@ def deliver(
     from aigate.reports.story import tell
     from aigate.reports.terminal import console_for, print_story
 
+    if arguments.format and sys.stdout is None:
+        raise UsageError("standard output is closed: the document cannot be delivered", hint="leave out --format")
     story = tell(verdict, candidate, baseline)
     if stored is not None:
         story = replace(

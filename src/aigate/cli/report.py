@@ -33,10 +33,13 @@ def add_parser(commands: Any) -> None:
 def run(arguments: argparse.Namespace, context: Context) -> int:
     """Write the report. A report that could be written exits 0 whatever the verdict is; `gate` is what decides."""
     from aigate.cli.output import verdict_json
+    from aigate.errors import UsageError
     from aigate.gating.decision import gate
     from aigate.reports.markdown import markdown
     from aigate.reports.story import tell
 
+    if arguments.samples < 0:
+        raise UsageError(f"--samples {arguments.samples}: expected 0 or more")
     candidate, baseline, policy = decided(arguments, context)
     verdict = gate(candidate, policy, baseline=baseline)
     if arguments.format == "json":

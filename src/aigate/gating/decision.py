@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from aigate.core.digest import seed_from
 from aigate.core.run import Run
 from aigate.core.verdict import CheckOutcome, Status, Verdict, worst
-from aigate.gating.checks.base import Evidence
+from aigate.gating.checks.base import Check, Evidence
 from aigate.gating.comparison import Comparison
 from aigate.gating.integrity import INTEGRITY, gating_metrics
 from aigate.gating.policy import Policy
+from aigate.gating.reasons import reason
 from aigate.gating.run_metrics import metric_table
 
 __all__ = ["gate", "policy_of"]
@@ -39,11 +41,11 @@ def gate(candidate: Run, policy: Policy | None = None, *, baseline: Run | None =
         comparison=comparison,
         settings=policy.settings,
         checks=policy.checks,
-        obstacles=() if comparison is None else comparison.obstacles(compared),
+        obstacles=comparison.obstacles(compared) if comparison is not None and policy.needs_baseline else (),
         seed=seed_from(candidate.digest, "" if baseline is None else baseline.digest, policy.digest) % 2**63,
     )
     integrity = [outcome for rule in INTEGRITY if (outcome := rule(evidence, policy)) is not None]
-    judged = [check.judge(evidence) for check in policy.checks]
+    judged = [_noted(check, check.judge(evidence)) for check in policy.checks]
     return Verdict(
         status=_status(integrity, judged),
         checks=(*integrity, *judged),
@@ -60,6 +62,13 @@ def gate(candidate: Run, policy: Policy | None = None, *, baseline: Run | None =
         valid_until=_valid_until(candidate, policy),
         metrics=metric_table(candidate),
     )
+
+
+def _noted(check: Check, outcome: CheckOutcome) -> CheckOutcome:
+    """The outcome, with a note where the check is one that cannot fail: a weak policy is said, not hidden."""
+    if not (why := getattr(check, "cannot_fail", "")):
+        return outcome
+    return replace(outcome, reasons=(*outcome.reasons, reason("cannot-fail", f"this check cannot fail: {why}")))
 
 
 def policy_of(run: Run) -> Policy:

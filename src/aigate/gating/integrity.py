@@ -5,11 +5,13 @@ Each gives one outcome, or None where it has nothing to look at. One that ends i
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from aigate.core.run import Run
+from aigate.core.ledger import Outcome
+from aigate.core.run import Result, Run
 from aigate.core.score import Score, Unscored
 from aigate.core.verdict import CheckOutcome, Moved, Reason, Status
 from aigate.core.version import VersionId
@@ -20,13 +22,16 @@ from aigate.gating.reasons import reason
 __all__ = ["INTEGRITY", "gating_metrics"]
 
 NOTED_MISSING = 0.02
+_NO_ANSWER = frozenset({Outcome.INFRASTRUCTURE_ERROR, Outcome.EARLY_STOP, Outcome.BUDGET})
 LISTED = 50
 
 
 def gating_metrics(policy: Policy, run: Run, *, compared: bool = False) -> tuple[str, ...]:
     """The per-sample metrics that a policy decides on; with `compared`, only those held against the baseline."""
     checks = [check for check in policy.checks if check.needs_baseline or not compared]
-    named = [metric.partition(".")[0] for check in checks for metric in check.metrics]
+    named = [metric for check in checks for metric in check.metrics]
+    if not compared:  # a number over the run rests on the scores of its metric
+        named = [metric if run.header.metric(metric) else metric.partition(".")[0] for metric in named]
     if not compared and any(not check.metrics and hasattr(check, "tag") for check in checks):
         named.append(run.header.primary_metric)
     return tuple(dict.fromkeys(named))
@@ -35,7 +40,7 @@ def gating_metrics(policy: Policy, run: Run, *, compared: bool = False) -> tuple
 def comparable(evidence: Evidence, policy: Policy) -> CheckOutcome | None:
     """The runs may be compared: same samples, same scorers, same request parameters."""
     comparison = evidence.comparison
-    if comparison is None:
+    if comparison is None or not policy.needs_baseline:
         return None
     metrics = ", ".join(gating_metrics(policy, evidence.candidate, compared=True)) or "outputs"
     status = Status.ERROR if evidence.obstacles else Status.PASS
@@ -64,7 +69,8 @@ def complete(evidence: Evidence, policy: Policy) -> CheckOutcome:
         )
         return CheckOutcome("complete", Status.ERROR, why.text, reasons=(why,), integrity=True)
     counts = {metric: _missing(run, metric) for metric in gating_metrics(policy, run) if run.header.metric(metric)}
-    metric, worst = max(counts.items(), key=lambda item: item[1].share, default=("", _Missing((), 0)))
+    counts["answers"] = _unanswered(run)
+    metric, worst = max(counts.items(), key=lambda item: item[1].share)
     reasons = [_too_many(name, found) for name, found in counts.items() if found.share > policy.at_most_missing]
     status = Status.ERROR if reasons else Status.PASS
     reasons += [_noted(n, m) for n, m in counts.items() if m.keys and m.share <= policy.at_most_missing]
@@ -94,6 +100,18 @@ class _Missing:
     @property
     def share(self) -> float:
         return len(self.keys) / self.total if self.total else 0.0
+
+
+def _unanswered(run: Run) -> _Missing:
+    """Answers that should be there and are not, through no fault of the candidate: what outputs are judged by."""
+    found = [(r.sample_id, _fault_of(r)) for r in run.results if r.outcome in _NO_ANSWER]
+    never = len(run.samples) * run.header.repeats - len(run.results)
+    return _Missing((*found, *[("some", "never run")] * never), len(run.results) + never)
+
+
+def _fault_of(result: Result) -> str:
+    fault = result.response.fault if result.response else None
+    return f"{fault.kind}: {fault.message}" if fault else str(result.outcome)
 
 
 def _missing(run: Run, metric: str) -> _Missing:
@@ -131,8 +149,9 @@ def _arms_differ(evidence: Evidence, counts: dict[str, _Missing]) -> Iterable[Re
     """A note when scores are missing more often in one run than in the other (Fisher's exact test, 5 %)."""
     if evidence.comparison is None:
         return
+    baseline = evidence.comparison.baseline
     for metric, ours in counts.items():
-        theirs = _missing(evidence.comparison.baseline, metric)
+        theirs = _unanswered(baseline) if metric == "answers" else _missing(baseline, metric)
         if not ours.keys and not theirs.keys:
             continue
         import numpy as np
@@ -196,8 +215,9 @@ def _names(version: VersionId) -> Iterable[str]:
 
 
 def _folded(name: str) -> str:
-    """Letters and digits only: `gpt-4o-2024-11-20`, `gpt-4o@20241120` and `gpt-4o:2024-11-20` are one name."""
-    return "".join(character for character in name.casefold() if character.isalnum())
+    """`gpt-4o-2024-11-20` and `GPT-4o@20241120` are one name; `gpt-1.10` and `gpt-11.0` are two."""
+    parts = re.sub(r"[\W_]+", "-", name.casefold()).strip("-")
+    return re.sub(r"(?<!\d)(\d{4})-(\d{2})-(\d{2})(?!\d)", r"\1\2\3", parts)
 
 
 def _served_notes(evidence: Evidence, served: Counter[str | None]) -> Iterable[Reason]:

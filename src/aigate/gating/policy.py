@@ -15,6 +15,7 @@ from aigate.gating.checks.min_score import MinScore
 
 __all__ = ["Policy"]
 
+LONGEST_VALID_DAYS = 366
 KEYS = ("alpha", "margin", "checks", "valid-days", "at-most-missing")
 
 
@@ -26,7 +27,7 @@ class Policy:
         checks: The rules; at least one.
         alpha: One-sided error rate, in (0, 0.5).
         margin: Tolerated drop of a mean score, in (0, 1).
-        valid_days: How long a verdict holds after the run ended, in days.
+        valid_days: How long a verdict holds after the run ended, in days; 1 to 366.
         at_most_missing: Share of scores that may be missing before nothing is decided, in [0, 1).
 
     Raises:
@@ -47,8 +48,10 @@ class Policy:
                 raise ConfigError(f"'{name}' is {value!r}: expected a number between 0 and {high:g}")
         if not 0.0 <= self.at_most_missing < 1.0:
             raise ConfigError(f"'at-most-missing' is {self.at_most_missing!r}: expected a number in [0, 1)")
-        if self.valid_days < 1:
-            raise ConfigError(f"'valid-days' is {self.valid_days!r}: expected a whole number, 1 or more")
+        if not 1 <= self.valid_days <= LONGEST_VALID_DAYS:
+            raise ConfigError(
+                f"'valid-days' is {self.valid_days!r}: expected a whole number, 1 to {LONGEST_VALID_DAYS}"
+            )
 
     @classmethod
     def from_config(cls, table: Mapping[str, Any], *, where: str = "[policy]") -> Policy:
@@ -123,7 +126,13 @@ class Policy:
         """
         for check in self.checks:
             for metric in check.metrics:
-                if metric not in computed and not _is_run_metric(metric, run_metrics):
+                over_run = isinstance(check, MinScore) and _is_run_metric(metric, run_metrics)
+                if metric in run_metrics and not over_run:
+                    raise ConfigError(
+                        f"{where}: check '{check.name}' needs a score per sample, '{metric}' is one number per run",
+                        hint=f"use '{metric.partition('.')[0]}', or min-score for '{metric}'",
+                    )
+                if metric not in computed and not over_run:
                     raise ConfigError(
                         f"{where}: check '{check.name}' decides on '{metric}', which no scorer computes",
                         hint=nearest(metric, [*computed, *run_metrics], kind="metrics"),
@@ -138,7 +147,8 @@ class Policy:
 
 def _is_run_metric(metric: str, run_metrics: Collection[str]) -> bool:
     """True for a listed run metric, or one per class such as `accuracy.f1[refund]`."""
-    return metric in run_metrics or (re.sub(r"\[.*\]$", "", metric) in {f"{m.rsplit('_', 1)[0]}" for m in run_metrics})
+    per_class = re.fullmatch(r"(.+)\[.+\]", metric)
+    return metric in run_metrics or (per_class is not None and f"{per_class[1]}_macro" in run_metrics)
 
 
 def _number(value: Any, what: str, *, whole: bool) -> float | int:

@@ -10,6 +10,7 @@ __all__ = ["REASONS", "reason"]
 
 REASONS: Mapping[str, str] = {
     "below-threshold": "The mean is below the threshold even when every missing score is counted as the best.",
+    "cannot-fail": "The bound of a check is one that nothing can miss.",
     "contract-unchecked": "The model or provider version changed and no check looks at the output's contract or shape.",
     "drop": "The metric fell: the relabelling test blocks, and at least half the margin is observed.",
     "error-rate": "More answers failed to come back than allowed.",
@@ -25,7 +26,9 @@ REASONS: Mapping[str, str] = {
     "no-answers": "Not one answer came back.",
     "no-baseline": "A check compares with the baseline, and there is none.",
     "no-such-tag": "No sample carries the tag a check names.",
+    "not-applicable": "Some samples hold nothing the metric could judge by.",
     "not-comparable": "The runs are not comparable, so the check was not judged.",
+    "not-judged": "A sample that must be judged holds nothing to judge it by: no reference, no contexts.",
     "not-shown": "Neither a drop nor its absence could be shown with this many samples.",
     "other-parameters": "The runs were made with other request parameters.",
     "other-scorer": "The metric was computed in another way in the other run.",

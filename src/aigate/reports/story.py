@@ -171,9 +171,11 @@ def _threshold_means(verdict: Verdict, run: Run) -> str:
     )
     if check is None:
         return ""
-    of = "" if "." in (check.metric or "") else "the mean of "
+    of = "" if run.header.metric(check.metric or "") is None else "the mean of "
+    left_out = check.details.get("not_applicable") and check.n_samples < len(run.samples)
+    over = f"the {check.n_samples} judgeable" if left_out else f"all {run.header.suite_size}"
     return (
-        f"threshold {check.threshold:g} means: {of}{check.metric} over all {run.header.suite_size} samples of"
+        f"threshold {check.threshold:g} means: {of}{check.metric} over {over} samples of"
         f" {run.header.suite_name}, every missing score counted as the worst, is at least {check.threshold:g}"
     )
 

@@ -207,7 +207,7 @@ def scorers_of(suite: Suite) -> tuple[Scorer, ...]:
         ConfigError: An unknown scorer or option, or two scorers for one metric.
         MissingExtraError: A scorer needs a package that is not installed.
     """
-    entries = suite.config.scorers or tuple(ScorerEntry(name) for name in DEFAULTS["scorers"])
+    entries: tuple[ScorerEntry, ...] = suite.config.scorers or DEFAULTS["scorers"]
     scorers = tuple(
         make_scorer(ScorerSettings(entry.name, entry.argument, entry.options, suite.contract)) for entry in entries
     )

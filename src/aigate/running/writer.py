@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -30,8 +31,9 @@ class RunWriter:
             fault of the candidate, which is asked again.
 
     Raises:
-        UsageError: `path` holds an interrupted run and `resume` is false, or holds something that is no run file.
-        RunFileError: The interrupted run was made under other conditions.
+        UsageError: `path` holds an interrupted run and `resume` is false, holds something that is no run file, cannot
+            be written, or is being written by another process.
+        RunFileError: The run to go on with was made under other conditions, or altered after it was closed.
     """
 
     def __init__(self, path: Path, header: RunHeader, *, resume: bool = False) -> None:
@@ -42,6 +44,8 @@ class RunWriter:
         self._lines: list[str] = []
         existing = _existing(path)
         if existing is not None and resume:
+            if existing.closing is not None:
+                decode(read_lines(path), source=str(path))  # a finished run is only built on when its digest holds
             self._require_same_conditions(existing)
             self._start(existing.samples, _worth_keeping(existing.results))
         elif existing is not None and existing.closing is None and existing.results:
@@ -72,9 +76,13 @@ class RunWriter:
 
     def _start(self, samples: Mapping[str, Sample], kept: Iterable[Result]) -> None:
         """Begin the file anew beside the old one, and put it in its place once all that is kept stands in it."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         fresh = self.path.with_name(f".{self.path.name}.{os.getpid()}.new")
-        self._file: IO[str] = fresh.open("w", encoding="utf-8", newline="\n")
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._file: IO[str] = fresh.open("w", encoding="utf-8", newline="\n")
+        except OSError as error:
+            raise UsageError(f"{self.path}: cannot be written: {error.strerror}", hint="choose another --out") from None
+        fcntl.flock(self._file, fcntl.LOCK_EX)  # for as long as the run lasts; see `_refuse_if_being_written`
         self.kept = tuple(kept)
         try:
             self._write(self._encoder.header_line())
@@ -122,12 +130,27 @@ def read_lines(path: Path) -> list[str]:
 
 def _existing(path: Path) -> PartialRun | None:
     """What stands in the file, or None when there is no file. Something else than a run is never written over."""
-    if not path.exists() or (path.is_file() and path.stat().st_size == 0):
+    if not path.exists():
+        return None
+    if not path.is_file():
+        raise UsageError(f"will not write over {path}: it is no regular file", hint="choose another --out")
+    _refuse_if_being_written(path)
+    if path.stat().st_size == 0:
         return None
     try:
         return decode_partial(read_lines(path), source=str(path))
     except RunFileError as error:
         raise UsageError(f"will not write over {error.message}", hint="choose another --out") from None
+
+
+def _refuse_if_being_written(path: Path) -> None:
+    with path.open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UsageError(
+                f"{path}: another aigate is writing it", hint="wait for it, or choose another --out"
+            ) from None
 
 
 def _worth_keeping(results: Iterable[Result]) -> Iterable[Result]:

@@ -87,12 +87,14 @@ class ScorerSettings:
     options: Mapping[str, Any] = field(default_factory=dict)
     contract: Any = None
 
-    def only(self, *known: str) -> None:
-        """Refuse options the scorer does not know.
+    def only(self, *known: str, argument: bool = False) -> None:
+        """Refuse options the scorer does not know, and an argument where it takes none.
 
         Raises:
             ConfigError: An unknown option; the message names the nearest known one.
         """
+        if self.argument and not argument:
+            raise ConfigError(f"scorer '{self.name}' takes no ':{self.argument}'", hint=f"write '{self.name}'")
         refuse_unknown(self.options, known, where=f"scorer '{self.name}'", error=ConfigError)
 
 
@@ -104,6 +106,11 @@ def make_scorer(settings: ScorerSettings) -> Scorer:
         MissingExtraError: It needs a package that is not installed.
     """
     scorer: Scorer = SCORERS.factory(settings.name)(settings)
+    if not scorer.spec.metric.isprintable() or " " in scorer.spec.metric:
+        raise ConfigError(
+            f"scorer '{settings.name}': {scorer.spec.metric!r} is no metric's name: it has space or control characters",
+            hint=f'{{ scorer = "{scorer.spec.scorer}", metric = "another_name" }}',
+        )
     return scorer
 
 

@@ -27,7 +27,7 @@ def from_settings(settings: ScorerSettings) -> Scorer:
     Raises:
         ConfigError: No name after the colon, or an unknown option.
     """
-    settings.only("metric")
+    settings.only("metric", argument=True)
     name = settings.argument
     if not name.strip() or name != name.strip():
         raise ConfigError(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -162,8 +163,11 @@ class Baselines:
                 the verdict of `run` against it.
             now: UTC, ISO 8601.
 
+        Returns:
+            The new line of the history; the last one where the run is that baseline already.
+
         Raises:
-            BaselineError: The verdict is no pass, or the run is a subset.
+            BaselineError: The verdict is no pass, the run is a subset, or a baseline that history knows is lost.
             RunFileError: The run's file is not there any more, or holds another run by now.
             UsageError: A name that is no file name, or that of the history.
 
@@ -175,7 +179,10 @@ class Baselines:
                 f"{run.source}: a subset ({run.header.subset}) cannot be a baseline", hint="run the whole suite"
             )
         with self._locked():
-            current = self.load(name) if path.exists() else None
+            known = path.exists() or any(line.name == name for line in self.history())
+            current = self.load(name) if known else None  # one that history knows and that is gone is lost, not new
+            if current is not None and current.digest == run.digest:
+                return next(line for line in reversed(self.history()) if line.name == name)
             verdict = decide(current)
             if not verdict:
                 raise BaselineError(
@@ -222,14 +229,16 @@ class Baselines:
         """One promotion at a time on this machine; the lock goes with the process."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            file = (self.folder / ".lock").open("w")
+            descriptor = os.open(self.folder, os.O_RDONLY)
         except OSError as error:
             raise BaselineError(
                 f"{self.folder}: cannot be written: {error.strerror}", hint="check its permissions"
             ) from None
-        with file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)  # the folder itself is locked: no file is left in the suite
             yield
+        finally:
+            os.close(descriptor)
 
 
 def _content(run: Run) -> bytes:

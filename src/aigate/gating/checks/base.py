@@ -114,6 +114,11 @@ class ConfiguredCheck:
 
     name: ClassVar[str]
 
+    @property
+    def cannot_fail(self) -> str:
+        """Why nothing can miss the bound, in words; empty for a bound that something can."""
+        return ""
+
     @classmethod
     def from_config(cls, row: Mapping[str, Any], *, where: str) -> Self:
         """Make the check from its row in a policy.
@@ -179,6 +184,8 @@ def _option(spec: Field[Any]) -> str:
 def _typed(value: Any, hint: Any, what: str) -> Any:
     """The value as the field's type, without guessing: an integer may stand for a float, a list for a tuple."""
     accepted = get_args(hint) if type(None) in get_args(hint) else (hint,)
+    if bool in accepted and isinstance(value, bool):
+        return value
     if float in accepted and isinstance(value, int | float) and not isinstance(value, bool):
         return float(value)
     if str in accepted and isinstance(value, str):
@@ -192,6 +199,10 @@ def _typed(value: Any, hint: Any, what: str) -> Any:
 
 
 def _type_name(kind: Any) -> str:
-    return {float: "a number", str: "a text", int: "a whole number", tuple[str, ...]: "a list of texts"}.get(
-        kind, str(kind)
-    )
+    return {
+        bool: "true or false",
+        float: "a number",
+        str: "a text",
+        int: "a whole number",
+        tuple[str, ...]: "a list of texts",
+    }.get(kind, str(kind))

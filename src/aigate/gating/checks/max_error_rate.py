@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import ClassVar
 
 from aigate.core.verdict import CheckOutcome, Interval, Moved, Reason, Status
@@ -31,10 +31,16 @@ class MaxErrorRate(ConfiguredCheck):
     name: ClassVar[str] = "max-error-rate"
     needs_baseline: ClassVar[bool] = False
 
+    _: KW_ONLY
     at_most: float
 
     def __post_init__(self) -> None:
         share(self.at_most, "at-most")
+
+    @property
+    def cannot_fail(self) -> str:
+        """Why nothing can miss the bound; empty for a bound that something can."""
+        return "no rate is above 1" if self.at_most >= 1 else ""
 
     @property
     def metrics(self) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import ClassVar
 
 import numpy as np
@@ -30,7 +30,7 @@ class MinScore(ConfiguredCheck):
     """The mean of a metric is at least a threshold.
 
     What it does: Takes the mean over every sample of the run (repeats averaged within a sample), every missing score
-    counted as the worst, and holds it against the threshold. It decides on this golden set as it is, so the interval
+    counted as the worst, samples without anything to judge by included, and holds it against the threshold. It decides on this golden set as it is, so the interval
     beside it is information, not part of the rule.
 
     Status: pass when the mean reaches the threshold with every missing score at its worst; fail when it does not even
@@ -40,16 +40,25 @@ class MinScore(ConfiguredCheck):
     Attributes:
         metric: The metric; also one over the whole run, such as `accuracy.f1_macro`.
         at_least: The threshold, in [0, 1], on the metric's own scale turned so that higher is better.
+        applicable_only: Leave out samples that hold nothing to judge by (no reference, no contexts) instead of counting
+            them as missing.
     """
 
     name: ClassVar[str] = "min-score"
     needs_baseline: ClassVar[bool] = False
 
     metric: str
+    _: KW_ONLY
     at_least: float
+    applicable_only: bool = False
 
     def __post_init__(self) -> None:
         share(self.at_least, "at-least")
+
+    @property
+    def cannot_fail(self) -> str:
+        """Why nothing can miss the bound; empty for a bound that something can."""
+        return "every mean is at least 0" if self.at_least <= 0 else ""
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -62,7 +71,8 @@ class MinScore(ConfiguredCheck):
         spec = run.header.metric(self.metric)
         if spec is None:
             return self._over_run(evidence)
-        ids = tuple(id_ for id_ in run.samples if applies(run, id_, self.metric))
+        judgeable = tuple(id_ for id_ in run.samples if applies(run, id_, self.metric))
+        ids = judgeable if self.applicable_only else tuple(run.samples)
         trials = trials_of(run, spec, ids)
         if not trials.present.any():
             return self._nothing(
@@ -70,6 +80,7 @@ class MinScore(ConfiguredCheck):
             )
         worst, best = (_mean(trials, missing) for missing in (0.0, 1.0))
         status, reasons = self._decided(worst, best, len(ids))
+        reasons += self._outside(len(run.samples) - len(judgeable), evidence)
         units = [run.samples[id_].unit for id_ in ids]
         interval = _interval(trials, units, evidence.settings.alpha, evidence.seed)
         missing = int((~trials.present).sum())
@@ -87,7 +98,11 @@ class MinScore(ConfiguredCheck):
             share_used=run.header.share(len(ids)),
             moved=_lowest(ids, trials, self.at_least, _before(evidence, self.metric)),
             reasons=reasons,
-            details={"missing": missing, "mean_if_missing_were_best": best},
+            details={
+                "missing": missing,
+                "mean_if_missing_were_best": best,
+                "not_applicable": len(run.samples) - len(judgeable),
+            },
         )
 
     def _decided(self, worst: float, best: float, n: int) -> tuple[Status, tuple[Reason, ...]]:
@@ -100,6 +115,17 @@ class MinScore(ConfiguredCheck):
             return Status.FAIL, (reason("below-threshold", text, "read the lowest samples"),)
         text = f"missing scores decide: the mean lies between {worst:.4g} and {best:.4g}"
         return Status.INCONCLUSIVE, (reason("undecided-mean", text, "run again so that no score is missing"),)
+
+    def _outside(self, count: int, evidence: Evidence) -> tuple[Reason, ...]:
+        """What became of the samples that hold nothing to judge by."""
+        if not count:
+            return ()
+        left = "are left out" if self.applicable_only else "count as missing"
+        text = (
+            f"{count} of {len(evidence.candidate.samples)} samples hold nothing {self.metric} could judge: they {left}"
+        )
+        hint = "" if self.applicable_only else "give them a reference or contexts, or say applicable-only = true"
+        return (reason("not-applicable", text, hint),)
 
     def _summary(self, worst: float, interval: Interval, missing: int) -> str:
         sign = "≥" if worst + SLACK >= self.at_least else "<"

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import ClassVar
 
 from aigate.core.run import Result
 from aigate.core.score import Score, Unscored
 from aigate.core.verdict import CheckOutcome, Moved, Reason, Status
 from aigate.gating.checks.base import ConfiguredCheck, Evidence, share
+from aigate.gating.comparison import applies
 from aigate.gating.reasons import reason
 
 __all__ = ["MustPass"]
@@ -19,8 +20,8 @@ class MustPass(ConfiguredCheck):
     """Every sample that carries a tag scores at least a bar, in every repeat.
 
     Status: pass when all of them do; fail when one does not; inconclusive when none fails but a score is missing, or
-    when the whole run has fewer than two samples; error when no sample carries the tag, or the metric was never
-    computed.
+    when the whole run has fewer than two samples; error when no sample carries the tag, when a tagged sample holds
+    nothing the metric could judge it by (no reference), or when the metric was never computed.
 
     Attributes:
         tag: The tag, e.g. `safety`.
@@ -32,11 +33,17 @@ class MustPass(ConfiguredCheck):
     needs_baseline: ClassVar[bool] = False
 
     tag: str
+    _: KW_ONLY
     metric: str | None = None
     at_least: float = 1.0
 
     def __post_init__(self) -> None:
         share(self.at_least, "at-least")
+
+    @property
+    def cannot_fail(self) -> str:
+        """Why nothing can miss the bound; empty for a bound that something can."""
+        return "every score is at least 0" if self.at_least <= 0 else ""
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -53,6 +60,11 @@ class MustPass(ConfiguredCheck):
         if run.header.metric(metric) is None:
             return self._error(metric, "metric-not-computed", f"'{metric}' was never computed")
         results = [result for id_ in tagged for result in run.by_sample[id_]]
+        outside = [id_ for id_ in tagged if not applies(run, id_, metric)]
+        if outside:
+            return self._error(
+                metric, "not-judged", f"{_named(outside)} tagged '{self.tag}' cannot be judged by {metric}"
+            )
         failed = [result for result in results if self._missed(evidence, result, metric)]
         missing = [result for result in results if _is_missing(result, metric)]
         short = {result.sample_id for result in (*failed, *missing)}
@@ -96,6 +108,11 @@ class MustPass(ConfiguredCheck):
 
     def _error(self, metric: str, code: str, text: str) -> CheckOutcome:
         return CheckOutcome(self.name, Status.ERROR, text, metric=metric, reasons=(reason(code, text),))
+
+
+def _named(ids: list[str]) -> str:
+    more = f" and {len(ids) - 5} more" if len(ids) > 5 else ""
+    return ", ".join(ids[:5]) + more
 
 
 def _is_missing(result: Result, metric: str) -> bool:

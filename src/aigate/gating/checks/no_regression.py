@@ -8,7 +8,7 @@ tolerable drop passes with a note.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -52,6 +52,7 @@ class NoRegression(ConfiguredCheck):
     needs_baseline: ClassVar[bool] = True
 
     metric: str
+    _: KW_ONLY
     margin: float | None = None
     slices: tuple[str, ...] = ()
 
@@ -76,6 +77,9 @@ class NoRegression(ConfiguredCheck):
         if (nothing := evidence.no_comparison(self.name, self.metric)) is not None:
             return nothing
         assert evidence.comparison is not None  # noqa: S101 - for the type checker: `no_comparison` returned None
+        if evidence.candidate.header.metric(self.metric) is None:
+            why = reason("metric-not-computed", f"'{self.metric}' has no score per sample")
+            return CheckOutcome(self.name, Status.ERROR, why.text, metric=self.metric, reasons=(why,))
         paired = evidence.comparison.paired(self.metric)
         margin = evidence.settings.margin if self.margin is None else self.margin
         if not paired.arms("observed")[2].any():

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -73,6 +73,7 @@ class SameShape(ConfiguredCheck):
     name: ClassVar[str] = "same-shape"
     needs_baseline: ClassVar[bool] = True
 
+    _: KW_ONLY
     at_most: float = 0.10
     alpha: float = 0.01
     ignore: tuple[str, ...] = ()
@@ -85,6 +86,11 @@ class SameShape(ConfiguredCheck):
             if feature not in NAMES:
                 hint = nearest(feature, NAMES, kind="features")
                 raise ConfigError(f"'ignore' names '{feature}', which is no feature of a shape", hint=hint)
+
+    @property
+    def cannot_fail(self) -> str:
+        """Why nothing can miss the bound; empty for a bound that something can."""
+        return "every shape may change" if self.at_most >= 1 or set(self.ignore) >= set(NAMES) else ""
 
     @property
     def metrics(self) -> tuple[str, ...]:
