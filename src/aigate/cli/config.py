@@ -50,18 +50,22 @@ def _suite_rows(suite: Suite) -> dict[str, tuple[str, str]]:
     rows = {
         "scorers": (
             ", ".join(map(str, config.scorers or DEFAULTS["scorers"])),
-            source if config.scorers else "default",
+            _origin(config.scorers, source),
         ),
-        "primary-metric": (primary_metric(suite, scorers_of(suite)), source if config.primary_metric else "default"),
+        "primary-metric": (primary_metric(suite, scorers_of(suite)), _origin(config.primary_metric, source)),
     }
     for key, value in (
         ("provider-options", config.provider_options),
         ("parameters", config.parameters),
         ("served-models", list(config.served_models)),
     ):
-        rows[key] = (json.dumps(value) if value else "none", source if value else "default")
+        rows[key] = (json.dumps(value) if value else "none", _origin(value, source))
     rows.update(_policy_rows(config.policy, source))
     return rows
+
+
+def _origin(value: object, source: str) -> str:
+    return source if value else "default"
 
 
 def _policy_rows(given: Mapping[str, Any] | None, source: str) -> dict[str, tuple[str, str]]:

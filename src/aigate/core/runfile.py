@@ -1,7 +1,7 @@
 """The run file, `aigate.run/1`, as text: lines in, a `Run` out, and back. Pure: reading and writing files is elsewhere.
 
-Line 1 is the header. Then one line per sample and repeat, in whatever order answers arrived; the first line of a
-sample carries the sample itself. The last line is `{"closing": {...}}` with counts and the digest. A file without a
+Line 1 is the header. Then one line per sample and repeat, in whatever order answers arrived; the line of a sample's
+repeat 0 carries the sample itself. The last line is `{"closing": {...}}` with counts and the digest. A file without a
 closing line is an interrupted run: it can be resumed, and is never compared.
 
 The digest is that of the header line, every result line and the closing counts, in any order of results, so that it
@@ -43,10 +43,10 @@ class RunEncoder:
         return self._counted(json_line(self.header.to_dict()), prefix="header:")
 
     def result_line(self, result: Result, sample: Sample) -> str:
-        """The line of one sample and repeat; holds the sample where it is the sample's first line."""
+        """The line of one sample and repeat; that of repeat 0 holds the sample, whenever it comes."""
         row = result.to_dict()
-        if sample.id not in self._known:
-            self._known.add(sample.id)
+        self._known.add(sample.id)
+        if result.repeat == 0:
             row = {"id": row.pop("id"), "repeat": row.pop("repeat"), "sample": sample.to_dict(), **row}
         self._outcomes.append(result.outcome)
         return self._counted(json_line(row))
@@ -103,6 +103,8 @@ def decode(lines: Iterable[str], *, source: str) -> Run:
             hint=f"go on with 'aigate eval --resume --out {source}'; an interrupted run is never compared",
         )
     digest = _checked_digest(partial, lines, source)
+    if orphan := next((r.sample_id for r in partial.results if r.sample_id not in partial.samples), None):
+        raise RunFileError(f"{source}: '{orphan}' has results and no repeat 0, which carries the sample", hint=_ALTERED)
     order = {sample_id: index for index, sample_id in enumerate(sorted(partial.samples))}
     return Run(
         header=partial.header,
@@ -179,12 +181,12 @@ def _decode_result(row: Any, samples: dict[str, Sample], header: RunHeader) -> R
         raise TypeError(f"'id' is {result.sample_id!r}: expected a text")
     if type(result.repeat) is not int or not 0 <= result.repeat < header.repeats:
         raise ValueError(f"'repeat' is {result.repeat!r}: expected a whole number from 0 to {header.repeats - 1}")
+    if (result.repeat == 0) is not ("sample" in row):
+        raise ValueError(f"repeat {result.repeat} of '{result.sample_id}': repeat 0, and no other, carries the sample")
     if "sample" in row:
         samples[result.sample_id] = Sample.from_dict(row["sample"])
-    if result.sample_id not in samples:
-        raise ValueError(f"the first line of sample '{result.sample_id}' does not carry the sample")
-    if samples[result.sample_id].id != result.sample_id:
-        raise ValueError(f"'{result.sample_id}' carries the sample '{samples[result.sample_id].id}'")
+        if samples[result.sample_id].id != result.sample_id:
+            raise ValueError(f"'{result.sample_id}' carries the sample '{samples[result.sample_id].id}'")
     return result
 
 

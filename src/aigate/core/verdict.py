@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 from aigate.core.digest import digest_of
 from aigate.errors import GateErrored, GateFailed, GateInconclusive
 
-__all__ = ["VERDICT_FORMAT", "CheckOutcome", "Interval", "Moved", "Reason", "Status", "Verdict", "worst"]
+__all__ = ["VERDICT_FORMAT", "CheckOutcome", "Interval", "Moved", "Reason", "Status", "Verdict", "overall", "worst"]
 
 VERDICT_FORMAT = "aigate.verdict/1"
 
@@ -184,6 +184,18 @@ class CheckOutcome:
         return cls(**whole)
 
 
+def overall(checks: Sequence[CheckOutcome]) -> Status:
+    """The status of a verdict: an integrity error voids everything; otherwise the worst of all checks.
+
+    Error where no check of a policy was judged.
+    """
+    if any(check.integrity and check.status is Status.ERROR for check in checks):
+        return Status.ERROR
+    if all(check.integrity for check in checks):
+        return Status.ERROR
+    return worst([check.status for check in checks])
+
+
 @dataclass(frozen=True)
 class Verdict:
     """The decision. `bool(verdict)` is True only for a pass: inconclusive and error are False like a fail.
@@ -268,13 +280,16 @@ class Verdict:
         """The inverse of `to_dict`.
 
         Raises:
-            ValueError: Another format, or a status that is none.
+            ValueError: Another format, a status that is none, or one that its checks contradict.
         """
         if row.get("format") != VERDICT_FORMAT:
             raise ValueError(f"expected format {VERDICT_FORMAT!r}, got {row.get('format')!r}")
+        checks = tuple(CheckOutcome.from_dict(check) for check in row["checks"])
+        if row["status"] != overall(checks):
+            raise ValueError(f"status {row['status']!r} contradicts the checks, which say {str(overall(checks))!r}")
         return cls(
             status=Status(row["status"]),
-            checks=tuple(CheckOutcome.from_dict(check) for check in row["checks"]),
+            checks=checks,
             candidate=row["candidate"],
             baseline=row["baseline"],
             bound=row["bound"],

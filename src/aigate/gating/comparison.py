@@ -162,6 +162,18 @@ class Comparison:
 
     def notes(self) -> tuple[Reason, ...]:
         """What differs without forbidding the comparison."""
+        return (*self._other_samples(), *self._other_provider())
+
+    def _other_provider(self) -> Iterable[Reason]:
+        ours, theirs = self.candidate.header.provider, self.baseline.header.provider
+        asked = ("name", "api", "base_url", "model", "stream")
+        differs = [key for key in asked if ours.get(key) != theirs.get(key)]
+        if self.change.parts == ("prompt_version",) or not self.change:
+            told = ", ".join(f"{key} {theirs.get(key)!r} -> {ours.get(key)!r}" for key in differs)
+            if told:
+                yield reason("other-provider", f"answered in another way than the baseline: {told}")
+
+    def _other_samples(self) -> tuple[Reason, ...]:
         parts = [
             f"{len(ids)} {word} ({_named(ids)})"
             for word, ids in (("new", self.added), ("gone", self.removed), ("edited", self.changed))
@@ -197,7 +209,8 @@ class Comparison:
         )
 
     def _applies(self, sample_id: str, metric: str) -> bool:
-        return applies(self.candidate, sample_id, metric) and applies(self.baseline, sample_id, metric)
+        """True when it applies in either run: where the other says it does not, the score is missing there."""
+        return applies(self.candidate, sample_id, metric) or applies(self.baseline, sample_id, metric)
 
     def _other_suite(self) -> Iterable[Reason]:
         if self.overlap >= NEEDED_OVERLAP:
@@ -272,9 +285,12 @@ def trials_of(run: Run, spec: MetricSpec, ids: Sequence[str]) -> Trials:
 
 
 def applies(run: Run, sample_id: str, metric: str) -> bool:
-    """False when the run says that the metric has nothing to judge by in this sample."""
-    scores = (result.scores.get(metric) for result in run.by_sample[sample_id])
-    return not any(isinstance(score, Unscored) and not score.applicable for score in scores)
+    """False when every result of the run says that the metric has nothing to judge by in this sample.
+
+    Where only some say so, it applies and their scores are missing: an answer cannot take its sample out of a metric.
+    """
+    scores = [result.scores.get(metric) for result in run.by_sample[sample_id]]
+    return not scores or not all(isinstance(score, Unscored) and not score.applicable for score in scores)
 
 
 def _scored_twice(candidate: Run, baseline: Run, sample_id: str, metric: str) -> bool:

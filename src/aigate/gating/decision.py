@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from aigate.core.digest import seed_from
 from aigate.core.run import Run
-from aigate.core.verdict import CheckOutcome, Status, Verdict, worst
+from aigate.core.verdict import CheckOutcome, Verdict, overall
 from aigate.gating.checks.base import Check, Evidence
 from aigate.gating.comparison import Comparison
 from aigate.gating.integrity import INTEGRITY, gating_metrics
@@ -47,7 +46,7 @@ def gate(candidate: Run, policy: Policy | None = None, *, baseline: Run | None =
     integrity = [outcome for rule in INTEGRITY if (outcome := rule(evidence, policy)) is not None]
     judged = [_noted(check, check.judge(evidence)) for check in policy.checks]
     return Verdict(
-        status=_status(integrity, judged),
+        status=overall([*integrity, *judged]),
         checks=(*integrity, *judged),
         candidate=str(candidate.version),
         baseline=None if baseline is None else str(baseline.version),
@@ -78,15 +77,6 @@ def policy_of(run: Run) -> Policy:
         ConfigError: There is none, or it cannot be read.
     """
     return Policy.from_config(run.header.policy, where=f"{run.source or 'the run'}: policy")
-
-
-def _status(integrity: Sequence[CheckOutcome], judged: Sequence[CheckOutcome]) -> Status:
-    """An integrity error voids everything; otherwise the worst of all checks."""
-    if any(outcome.status is Status.ERROR for outcome in integrity):
-        return Status.ERROR
-    if not judged:
-        return Status.ERROR
-    return worst([outcome.status for outcome in (*integrity, *judged)])
 
 
 def _valid_until(run: Run, policy: Policy) -> str | None:

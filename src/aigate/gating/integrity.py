@@ -8,20 +8,22 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from aigate.core.ledger import Outcome
 from aigate.core.run import Result, Run
 from aigate.core.score import Score, Unscored
-from aigate.core.verdict import CheckOutcome, Moved, Reason, Status
+from aigate.core.verdict import CheckOutcome, Moved, Reason, Status, worst
 from aigate.core.version import VersionId
 from aigate.gating.checks.base import Evidence
+from aigate.gating.comparison import applies
 from aigate.gating.policy import Policy
 from aigate.gating.reasons import reason
 
 __all__ = ["INTEGRITY", "gating_metrics"]
 
 NOTED_MISSING = 0.02
+ANSWERS = "the answers themselves"  # no metric's name: it has spaces
 _NO_ANSWER = frozenset({Outcome.INFRASTRUCTURE_ERROR, Outcome.EARLY_STOP, Outcome.BUDGET})
 LISTED = 50
 
@@ -69,8 +71,8 @@ def complete(evidence: Evidence, policy: Policy) -> CheckOutcome:
         )
         return CheckOutcome("complete", Status.ERROR, why.text, reasons=(why,), integrity=True)
     counts = {metric: _missing(run, metric) for metric in gating_metrics(policy, run) if run.header.metric(metric)}
-    counts["answers"] = _unanswered(run)
-    metric, worst = max(counts.items(), key=lambda item: item[1].share)
+    counts[ANSWERS] = _unanswered(run)
+    metric, most = max(counts.items(), key=lambda item: item[1].share)
     reasons = [_too_many(name, found) for name, found in counts.items() if found.share > policy.at_most_missing]
     status = Status.ERROR if reasons else Status.PASS
     reasons += [_noted(n, m) for n, m in counts.items() if m.keys and m.share <= policy.at_most_missing]
@@ -78,13 +80,13 @@ def complete(evidence: Evidence, policy: Policy) -> CheckOutcome:
     return CheckOutcome(
         "complete",
         status,
-        f"{len(worst.keys)} of {worst.total} scores of {metric} are missing"
-        if worst.keys
+        f"{len(most.keys)} of {most.total} scores of {metric} are missing"
+        if most.keys
         else "no gating score is missing",
-        observed=worst.share,
+        observed=most.share,
         threshold=policy.at_most_missing,
         n_samples=len(run.samples),
-        moved=tuple(Moved(id_, None, None, why) for id_, why in worst.keys[:LISTED]),
+        moved=tuple(Moved(id_, None, None, why) for id_, why in most.keys[:LISTED]),
         reasons=tuple(reasons),
         integrity=True,
     )
@@ -117,9 +119,9 @@ def _fault_of(result: Result) -> str:
 def _missing(run: Run, metric: str) -> _Missing:
     found, total = [], 0
     for sample_id, results in run.by_sample.items():
-        scores = [result.scores.get(metric) for result in results]
-        if any(isinstance(score, Unscored) and not score.applicable for score in scores):
+        if not applies(run, sample_id, metric):
             continue
+        scores = [result.scores.get(metric) for result in results]
         total += run.header.repeats
         found += [(sample_id, _why(score)) for score in scores if not isinstance(score, Score)]
         found += [(sample_id, "never run")] * (run.header.repeats - len(scores))
@@ -151,7 +153,7 @@ def _arms_differ(evidence: Evidence, counts: dict[str, _Missing]) -> Iterable[Re
         return
     baseline = evidence.comparison.baseline
     for metric, ours in counts.items():
-        theirs = _unanswered(baseline) if metric == "answers" else _missing(baseline, metric)
+        theirs = _unanswered(baseline) if metric == ANSWERS else _missing(baseline, metric)
         if not ours.keys and not theirs.keys:
             continue
         import numpy as np
@@ -203,14 +205,18 @@ def served_model(evidence: Evidence, policy: Policy) -> CheckOutcome:  # noqa: A
 
 def _is_declared(served: str, run: Run) -> bool:
     accepted = {*run.header.expected_models, *_names(run.version)}
-    if isinstance(requested := run.header.provider.get("model"), str):
-        accepted.add(requested)
+    if run.header.provider.get("model") in _unversioned(run.version):
+        accepted |= _unversioned(run.version)  # what was asked for by its bare name can only be served under it
     return _folded(served) in {_folded(name) for name in accepted}
+
+
+def _unversioned(version: VersionId) -> set[str]:
+    return {version.model, version.model.rpartition("/")[2]}
 
 
 def _names(version: VersionId) -> Iterable[str]:
     """What a provider may call a version: `gpt-4o` at `2024-11-20` is served as `gpt-4o-2024-11-20`."""
-    for model in {version.model, version.model.rpartition("/")[2]}:
+    for model in _unversioned(version):
         yield f"{model}-{version.provider_version}"
 
 
@@ -225,6 +231,10 @@ def _served_notes(evidence: Evidence, served: Counter[str | None]) -> Iterable[R
         yield reason("served-model-unknown", "the provider did not say which model it served: taken on trust")
     elif None in served:
         yield reason("served-model-unknown", f"{served[None]} answers do not say which model gave them")
+    bare = {_folded(name) for name in _unversioned(evidence.candidate.version)}
+    if any(name is not None and _folded(name) in bare for name in served):
+        text = "the provider names the model without a version: that it is the declared one is taken on trust"
+        yield reason("served-model-unknown", text)
     if len({_folded(name) for name in served if name is not None}) > 1:
         yield reason("served-models-mixed", f"served under several names: {', '.join(sorted(n for n in served if n))}")
     if evidence.comparison is None or evidence.comparison.change:
@@ -264,6 +274,11 @@ def provider_bump(evidence: Evidence, policy: Policy) -> CheckOutcome | None:
     if comparison is None or not comparison.change.breaking:
         return None
     change = str(comparison.change)
+    if evidence.candidate.ledger.counts[Outcome.EARLY_STOP]:
+        why = reason(
+            "early-stopped", f"{change}, and the run was stopped early", "run the whole suite: --no-early-stop"
+        )
+        return CheckOutcome("provider-bump", Status.INCONCLUSIVE, why.text, reasons=(why,), integrity=True)
     looked = [
         check.name
         for check in policy.checks
@@ -283,10 +298,33 @@ def _scorers(evidence: Evidence, metrics: Iterable[str]) -> set[str]:
     return {spec.scorer.partition(":")[0] for spec in specs if spec is not None}
 
 
+def baseline_sound(evidence: Evidence, policy: Policy) -> CheckOutcome | None:
+    """The baseline is what it says: answered, scored, whole, and by the model that was declared."""
+    comparison = evidence.comparison
+    if comparison is None or not policy.needs_baseline:
+        return None
+    alone = replace(evidence, candidate=comparison.baseline, comparison=None, obstacles=())
+    found = [rule(alone, policy) for rule in (complete, served_model, whole_suite)]
+    bad = [outcome for outcome in found if outcome.status is not Status.PASS]
+    told = "; ".join(outcome.summary for outcome in bad)
+    status = worst([outcome.status for outcome in found])
+    why = reason("baseline-unsound", f"the baseline {comparison.baseline.version}: {told}", "promote a sound run")
+    return CheckOutcome(
+        "baseline-sound",
+        status,
+        told or f"{comparison.baseline.ledger}",
+        n_samples=len(comparison.baseline.samples),
+        moved=tuple(moved for outcome in bad for moved in outcome.moved),
+        reasons=(why,) if bad else (),
+        integrity=True,
+    )
+
+
 INTEGRITY: tuple[Callable[[Evidence, Policy], CheckOutcome | None], ...] = (
     complete,
     whole_suite,
     served_model,
+    baseline_sound,
     comparable,
     prompt_unchanged,
     provider_bump,

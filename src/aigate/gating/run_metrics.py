@@ -29,7 +29,8 @@ def run_scorer(run: Run, metric: str) -> tuple[RunScorer, str] | None:
 
 def rows_of(run: Run, metric: str) -> Rows:
     """Every sample and repeat with its score, where the metric applies."""
-    rows = [(run.samples[result.sample_id], result.scores[metric]) for result in run.results if metric in result.scores]
+    never = Unscored("not_run", "never computed")
+    rows = [(run.samples[result.sample_id], result.scores.get(metric, never)) for result in run.results]
     return [(sample, score) for sample, score in rows if not isinstance(score, Unscored) or score.applicable]
 
 

@@ -308,8 +308,8 @@ def _run_beside(work: Coroutine[Any, Any, T]) -> T:
             ended.set_exception(error)
 
     thread = threading.Thread(target=target, name="aigate-evaluate")
-    thread.start()
     try:
+        thread.start()  # the signal may come while the thread is being started
         wait([ended])  # not join(): one that was interrupted believes from then on that the thread has ended
     except BaseException:  # Ctrl-C in a notebook: ask nothing more, and let nothing run when the file is closed
         for loop, task in begun:

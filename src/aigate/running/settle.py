@@ -64,6 +64,9 @@ def _storable(judged: object) -> ScoreOrNot:
     """
     if not isinstance(judged, Score | Unscored):
         raise TypeError(f"gave {type(judged).__name__}, expected a Score or Unscored")
+    if isinstance(judged, Unscored) and not judged.applicable:
+        # An answer must not take its sample out of the metric: that is for `applies_to`, which sees no answer.
+        raise ValueError(f"says '{judged.reason}' of an answer, after saying that the metric applies to the sample")
     json_line(judged.to_dict())
     return judged
 

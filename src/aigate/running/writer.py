@@ -47,7 +47,7 @@ class RunWriter:
             if existing.closing is not None:
                 decode(read_lines(path), source=str(path))  # a finished run is only built on when its digest holds
             self._require_same_conditions(existing)
-            self._start(existing.samples, _worth_keeping(existing.results))
+            self._start(existing.samples, _worth_keeping(existing))
         elif existing is not None and existing.closing is None and existing.results:
             raise UsageError(
                 f"{path}: holds an interrupted run with {len(existing.results)} results",
@@ -153,5 +153,7 @@ def _refuse_if_being_written(path: Path) -> None:
             ) from None
 
 
-def _worth_keeping(results: Iterable[Result]) -> Iterable[Result]:
-    return (result for result in results if result.outcome not in _ASKED_AGAIN)
+def _worth_keeping(existing: PartialRun) -> Iterable[Result]:
+    """What is not asked again. A repeat that came before its sample's repeat 0, which carries the sample, is."""
+    known = (result for result in existing.results if result.sample_id in existing.samples)
+    return (result for result in known if result.outcome not in _ASKED_AGAIN)

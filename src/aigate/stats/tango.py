@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import math
 
-from scipy.special import ndtr, ndtri
+from scipy.special import bdtr, ndtr, ndtri
 
 from aigate.stats.arrays import open_fraction
 
-__all__ = ["tango_interval", "tango_test"]
+__all__ = ["tango_interval", "tango_pass_test", "tango_test"]
 
 # Halvings of an interval of length at most 2: below the spacing of doubles near any end.
 BISECTIONS = 60
@@ -49,6 +49,33 @@ def tango_test(losses: int, gains: int, n: int, *, margin: float) -> float:
     if n == 0 or (margin == 0.0 and losses + gains == 0):
         return 1.0
     return float(ndtr(-_score(losses, gains, n, -margin)))
+
+
+def tango_pass_test(losses: int, gains: int, n: int, *, margin: float) -> float:
+    """One-sided p that the drop is smaller than the margin, safe on pure breakage too.
+
+    Tango's test alone passes a drop of exactly the margin too often when nothing is ever gained: 0.95^52 = 6.9 % at its
+    floor of 52 samples. Without gains the losses are binomial, so the larger of Tango's p and the exact
+    P(X <= losses), X ~ Binomial(n, margin), is taken. By enumeration over all discordance rates the false-pass rate at
+    alpha 5 % and margin 5 % is then at most 5.7 % for n of 20 and more (5.2 % at 52, where it was 6.9 %).
+
+    Args:
+        losses: Samples that were right and are wrong now.
+        gains: Samples that were wrong and are right now.
+        n: All samples, discordant or not.
+        margin: Tolerated drop, in [0, 1).
+
+    Returns:
+        In [0, 1]; small means the drop is smaller than the margin; 1 without samples.
+
+    Raises:
+        ValueError: As `tango_test`.
+
+    >>> tango_pass_test(0, 0, 59, margin=0.05) <= 0.05 < tango_pass_test(0, 0, 58, margin=0.05)
+    True
+    """
+    p = tango_test(losses, gains, n, margin=margin)
+    return p if gains else max(p, float(bdtr(losses, n, margin)) if n else 1.0)
 
 
 def tango_interval(losses: int, gains: int, n: int, *, level: float = 0.90) -> tuple[float, float]:

@@ -199,10 +199,13 @@ def _typed(value: Any, hint: Any, what: str) -> Any:
 
 
 def _type_name(kind: Any) -> str:
-    return {
-        bool: "true or false",
-        float: "a number",
-        str: "a text",
-        int: "a whole number",
-        tuple[str, ...]: "a list of texts",
-    }.get(kind, str(kind))
+    return _TYPE_NAMES.get(kind, str(kind))
+
+
+_TYPE_NAMES: Mapping[Any, str] = {
+    bool: "true or false",
+    float: "a number",
+    int: "a whole number",
+    str: "a text",
+    tuple[str, ...]: "a list of texts",
+}

@@ -30,8 +30,8 @@ class MinScore(ConfiguredCheck):
     """The mean of a metric is at least a threshold.
 
     What it does: Takes the mean over every sample of the run (repeats averaged within a sample), every missing score
-    counted as the worst, samples without anything to judge by included, and holds it against the threshold. It decides on this golden set as it is, so the interval
-    beside it is information, not part of the rule.
+    counted as the worst, also that of a sample which holds nothing to judge by, and holds it against the threshold. It
+    decides on this golden set as it is, so the interval beside it is information, not part of the rule.
 
     Status: pass when the mean reaches the threshold with every missing score at its worst; fail when it does not even
     with every missing score at its best; inconclusive when the missing scores decide, or when there are fewer than two

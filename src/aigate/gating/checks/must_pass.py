@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import KW_ONLY, dataclass
 from typing import ClassVar
 
+from aigate.core.ledger import Outcome
 from aigate.core.run import Result
 from aigate.core.score import Score, Unscored
 from aigate.core.verdict import CheckOutcome, Moved, Reason, Status
@@ -67,6 +68,8 @@ class MustPass(ConfiguredCheck):
             )
         failed = [result for result in results if self._missed(evidence, result, metric)]
         missing = [result for result in results if _is_missing(result, metric)]
+        never = [id_ for id_ in tagged if len(run.by_sample[id_]) < run.header.repeats]
+        missing += [Result(id_, 0, Outcome.INFRASTRUCTURE_ERROR, None, {}) for id_ in never]
         short = {result.sample_id for result in (*failed, *missing)}
         status, reasons = self._decided(len(tagged), failed, missing, n_samples=len(run.samples), metric=metric)
         return CheckOutcome(

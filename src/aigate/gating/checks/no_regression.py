@@ -23,11 +23,12 @@ from aigate.stats.bootstrap import bb1_interval, bb1_test
 from aigate.stats.cluster import cluster_interval, cluster_pass_test
 from aigate.stats.multiplicity import benjamini_hochberg
 from aigate.stats.power import block_floor, pass_floor_units, samples_needed, smallest_detectable_drop
-from aigate.stats.tango import tango_interval, tango_test
+from aigate.stats.tango import tango_interval, tango_pass_test
 
 __all__ = ["NoRegression"]
 
-FEWEST_GROUPS = 20  # with fewer groups that may fail whole, no pass can be shown
+FEWEST_UNITS = 20  # with fewer samples or groups, no test of a pass keeps its error rate
+SAFE_GROUPS = 100  # with fewer, whole groups that fail at once can be missed: said with every pass
 FEWEST_IN_SLICE = 5  # smaller slices are not reported: nothing could be seen in them
 LISTED = 50
 
@@ -84,6 +85,10 @@ class NoRegression(ConfiguredCheck):
         margin = evidence.settings.margin if self.margin is None else self.margin
         if not paired.arms("observed")[2].any():
             why = reason("metric-missing", f"no sample has a score of '{self.metric}' in both runs")
+            return CheckOutcome(self.name, Status.ERROR, why.text, metric=self.metric, reasons=(why,))
+        carried = {tag for tags in paired.tags for tag in tags}
+        if absent := [tag for tag in self.slices if tag not in carried]:
+            why = reason("no-such-tag", f"no sample with {self.metric} in both runs carries the tag '{absent[0]}'")
             return CheckOutcome(self.name, Status.ERROR, why.text, metric=self.metric, reasons=(why,))
         return self._compared(evidence, paired, margin)
 
@@ -192,6 +197,9 @@ def _find(check: NoRegression, evidence: Evidence, paired: PairedScores, margin:
     p_pass, method = _pass_p_value(whole, margin, evidence.seed)
     p_block, drop = blocks[Hypothesis(check.metric)], _drop(differences)
     status, reasons = _decided(check, evidence, p_pass, p_block, drop, margin, whole)
+    blind = _blind_slices(check, paired, scenario, evidence.settings.alpha)
+    if blind and status is Status.PASS:
+        status, reasons = Status.INCONCLUSIVE, blind
     if (fallen := _fallen_slices(check, evidence, paired, margin, scenario, blocks)) and status is not Status.FAIL:
         status, reasons = Status.FAIL, ()
     return _Finding(
@@ -224,7 +232,7 @@ def _pass_p_value(arms: _Arms, margin: float, seed: int) -> tuple[float, str]:
     if arms.binary:
         differences = arms.differences
         losses, gains = int((differences < 0).sum()), int((differences > 0).sum())
-        return tango_test(losses, gains, len(differences), margin=margin), "Tango score test"
+        return tango_pass_test(losses, gains, len(differences), margin=margin), "Tango score test"
     if not arms.grouped:
         p = bb1_test(*arms.sums(), margin=margin, seed=seed)
         return p, "Bayesian bootstrap, one pseudo-case at the worst value"
@@ -238,20 +246,30 @@ def _decided(
     alpha, n, groups = evidence.settings.alpha, len(arms.units), len(set(arms.units))
     if n < 2:
         return Status.INCONCLUSIVE, (reason("fewer-than-two-samples", f"{n} shared sample decides nothing"),)
-    enough_groups = groups >= FEWEST_GROUPS or not arms.grouped
-    real = p_block <= alpha
-    if p_pass <= alpha and enough_groups:
+    real, shown = p_block <= alpha, p_pass <= alpha
+    if shown and groups >= FEWEST_UNITS:
         text = (
             f"{check.metric} fell by {_points(drop)}: real, but shown to be less than the margin of {_points(margin)}"
         )
-        return Status.PASS, (reason("tolerated-drop", text),) if real else ()
+        return Status.PASS, (*((reason("tolerated-drop", text),) if real else ()), *_whole_groups(arms, margin))
     if real and drop >= margin / 2:
         text = f"{check.metric} fell by {_points(drop)} (p = {p_block:.2g}; {_points(margin)} tolerated)"
         return Status.FAIL, (reason("drop", text, "read the samples that moved, with both answers"),)
-    if p_pass <= alpha:
-        text = f"no drop is seen, but {groups} groups are too few to show it: {FEWEST_GROUPS} are needed"
-        return Status.INCONCLUSIVE, (reason("too-few-groups", text, "add samples from other groups"),)
+    if shown:
+        units = "groups" if arms.grouped else "samples"
+        text = f"no drop is seen, but {groups} {units} are too few to show it: {FEWEST_UNITS} are needed"
+        return Status.INCONCLUSIVE, (reason(f"too-few-{units}", text, f"add {units} to the suite"),)
     return Status.INCONCLUSIVE, (_not_shown(arms, drop, margin, alpha),)
+
+
+def _whole_groups(arms: _Arms, margin: float) -> tuple[Reason, ...]:
+    """What a pass over few groups does not cover: (1 - margin)^groups is the chance that no broken group is in it."""
+    groups = len(set(arms.units))
+    if not arms.grouped or groups >= SAFE_GROUPS:
+        return ()
+    missed = (1.0 - margin) ** groups
+    text = f"if {margin:.0%} of all groups broke whole, {groups} groups would show none of it with chance {missed:.0%}"
+    return (reason("groups-may-break-whole", text),)
 
 
 def _not_shown(arms: _Arms, drop: float, margin: float, alpha: float) -> Reason:
@@ -266,6 +284,19 @@ def _not_shown(arms: _Arms, drop: float, margin: float, alpha: float) -> Reason:
     else:
         hint = "the truth lies near the margin: answer each sample more often (--repeats)"
     return reason("not-shown", f"it {moved}, and {shown}", hint)
+
+
+def _blind_slices(check: NoRegression, paired: PairedScores, scenario: Scenario, alpha: float) -> tuple[Reason, ...]:
+    """The named slices with so few units that no fall in them could ever block."""
+    sized = {tag: len(set(_arms(paired, scenario, tag).units)) for tag in check.slices}
+    needed = block_floor(alpha)
+    return tuple(
+        reason(
+            "suite-too-small", f"slice '{tag}' has {n} samples or groups: {needed} at least are needed to see it fall"
+        )
+        for tag, n in sized.items()
+        if n < needed
+    )
 
 
 def _fallen_slices(

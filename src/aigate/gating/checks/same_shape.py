@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -23,11 +23,13 @@ from aigate.gating.comparison import Floats
 from aigate.gating.family import trial_units
 from aigate.gating.reasons import reason
 from aigate.scorers.shape import describe_shape, shape_features
+from aigate.stats.duplicates import DuplicateShift, duplicate_shift_test
 from aigate.stats.relabel import relabel_test
 
 __all__ = ["SameShape"]
 
 NAMES: Mapping[str, str] = {
+    "unanswered": "no answer",
     "empty": "empty outputs",
     "refusal": "refusals",
     "truncated": "truncation",
@@ -48,6 +50,9 @@ RARE = 0.02  # values rarer than this in both runs are counted together as "othe
 LARGEST_BLIND_SPOT = 1 / 3  # a suite that cannot see a third of its units change cannot pass this check
 ABSENT = ("no", "")  # the value of a feature an output does not have
 LISTED = 50
+DUPLICATES_SHARE = 0.2  # of the error rate goes to the test of duplicated outputs, the rest to all other shapes
+SHORT = 15  # characters; answers this short repeat by nature
+UNANSWERED: Mapping[str, str] = {**dict.fromkeys(NAMES, ""), "unanswered": "yes"}
 
 
 @dataclass(frozen=True)
@@ -57,7 +62,8 @@ class SameShape(ConfiguredCheck):
     What it does: Describes every output by features (whole output parses as JSON, key set and types, code fence, label
     on the first line, markdown, length class, lines, final answer mark, empty, refusal, abstention, truncation, same
     output as another sample) and compares how often each value occurs, sample by sample, by one family-wise two-sided
-    relabelling test over all values of all features (maxT).
+    relabelling test over all values of all features (maxT). Duplicated outputs are no property of one sample: their
+    share is computed anew for every relabelling, and has a fifth of the error rate to itself.
 
     Status: fail when some value's share changed significantly and by at least half of `at-most`; pass when no value's
     share changed by more than `at-most` and the suite is large enough to have seen a third of its units change (24 of
@@ -86,11 +92,13 @@ class SameShape(ConfiguredCheck):
             if feature not in NAMES:
                 hint = nearest(feature, NAMES, kind="features")
                 raise ConfigError(f"'ignore' names '{feature}', which is no feature of a shape", hint=hint)
+        if set(self.ignore) >= set(NAMES):
+            raise ConfigError("'ignore' names every feature: nothing is left to compare", hint="leave the check out")
 
     @property
     def cannot_fail(self) -> str:
         """Why nothing can miss the bound; empty for a bound that something can."""
-        return "every shape may change" if self.at_most >= 1 or set(self.ignore) >= set(NAMES) else ""
+        return "every shape may change" if self.at_most >= 1 else ""
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -109,8 +117,24 @@ class SameShape(ConfiguredCheck):
             why = reason("no-answers", "no sample has an output in both runs")
             return CheckOutcome(self.name, Status.ERROR, why.text, reasons=(why,))
         units = [comparison.candidate.samples[id_].unit for id_ in ids]
-        shifts = _shifts(ours, theirs, ids, units, seed=evidence.seed, alpha=self.alpha)
+        shifts = self._shifts(evidence, ours, theirs, ids, units)
         return self._decided(evidence, shifts, ids, n_units=len(set(units)), ours=ours, theirs=theirs)
+
+    def _shifts(
+        self, evidence: Evidence, ours: _Shapes, theirs: _Shapes, ids: Sequence[str], units: Sequence[str]
+    ) -> list[_Shift]:
+        """Every shape with its p, scaled so that all of them are held against `alpha`; largest change first."""
+        rest = 1.0 - DUPLICATES_SHARE
+        shifts = [
+            replace(shift, p=min(1.0, shift.p / rest))
+            for shift in _shifts(ours, theirs, ids, units, seed=evidence.seed, alpha=self.alpha * rest)
+        ]
+        if "duplicate" not in self.ignore and evidence.comparison is not None:
+            runs = evidence.comparison.candidate, evidence.comparison.baseline
+            found = _duplicates(*runs, ids, units, seed=evidence.seed)
+            p = min(1.0, found.p / DUPLICATES_SHARE)
+            shifts.append(_Shift("duplicate", "yes", found.baseline, found.candidate, p))
+        return sorted(shifts, key=lambda s: (-abs(s.change), s.feature, s.value))
 
     def _decided(
         self,
@@ -124,7 +148,7 @@ class SameShape(ConfiguredCheck):
     ) -> CheckOutcome:
         shown = [s for s in shifts if s.p <= self.alpha and abs(s.change) >= self.at_most / 2]
         moved = [s for s in shifts if abs(s.change) > self.at_most and s not in shown]
-        visible = math.ceil(math.log2(2 / self.alpha)) / n_units
+        visible = math.ceil(math.log2(2 / (self.alpha * (1.0 - DUPLICATES_SHARE)))) / n_units
         status, reasons = self._status(shown, moved, visible, len(ids), n_units)
         largest = max(shifts, key=lambda s: (abs(s.change), s.feature, s.value), default=None)
         assert evidence.comparison is not None  # noqa: S101 - for the type checker
@@ -142,7 +166,7 @@ class SameShape(ConfiguredCheck):
             alpha=self.alpha,
             smallest_detectable_drop=min(1.0, visible),
             share_used=evidence.candidate.header.share(len(ids)),
-            moved=_moved(shown or moved, ids, ours, theirs),
+            moved=_moved(shown or moved, ids, ours, theirs) or _repeated(shown or moved, evidence.candidate, ids),
             reasons=reasons,
             details={"shapes": [shift.to_dict() for shift in shifts if shift.change or shift in shown]},
         )
@@ -201,24 +225,41 @@ class _Shift:
 
 
 def _shapes(run: Run, ignore: Sequence[str]) -> _Shapes:
-    counts = Counter(
-        r.response.output_digest for r in run.results if r.repeat == 0 and r.response and r.response.output is not None
-    )
     found: dict[str, list[Mapping[str, str] | None]] = {}
     for sample_id, results in run.by_sample.items():
-        features = [_features(result, counts, ignore) for result in results]
+        features = [_features(result, ignore) for result in results]
         found[sample_id] = features if any(f is not None for f in features) else []
     return found
 
 
-def _features(result: Result, counts: Mapping[str | None, int], ignore: Sequence[str]) -> Mapping[str, str] | None:
+def _features(result: Result, ignore: Sequence[str]) -> Mapping[str, str] | None:
+    """The features of an output; those of `UNANSWERED` where the candidate is to blame that there is none."""
     response = result.response
-    if response is None or response.output is None:
+    if response is None or (response.output is None and not result.outcome.candidate_fault):
         return None
-    shape = describe_shape(response.output, finish_reason=response.finish_reason, refusal=response.refusal)
-    repeated = counts[response.output_digest] > 1 and len(response.output) > 15  # short answers repeat by nature
-    features = {**shape_features(shape), "duplicate": "yes" if repeated else "no"}
-    return {feature: value for feature, value in features.items() if feature not in ignore}
+    if response.output is None:
+        features = UNANSWERED
+    else:
+        shape = describe_shape(response.output, finish_reason=response.finish_reason, refusal=response.refusal)
+        features = {**shape_features(shape), "unanswered": "no"}
+    return {feature: value for feature, value in features.items() if feature not in ignore and feature != "duplicate"}
+
+
+def _duplicates(
+    candidate: Run, baseline: Run, ids: Sequence[str], units: Sequence[str], *, seed: int
+) -> DuplicateShift:
+    """How the share of outputs that another sample has too moved; short outputs do not count."""
+    codes: dict[str, int] = {}
+
+    def code(result: Result) -> int:
+        output = result.response.output if result.response else None
+        return codes.setdefault(output, len(codes)) if output is not None and len(output) > SHORT else -1
+
+    def table(run: Run) -> list[list[int]]:
+        rows = [[code(result) for result in run.by_sample[id_]] for id_ in ids]
+        return [[*row, *[-1] * (run.header.repeats - len(row))] for row in rows]
+
+    return duplicate_shift_test(table(candidate), table(baseline), units, seed=seed)
 
 
 def _shifts(
@@ -239,12 +280,15 @@ def _shifts(
 
 
 def _columns(ours: _Shapes, theirs: _Shapes, ids: Sequence[str]) -> list[tuple[str, str]]:
-    """Values that occur often enough to be compared, and `other` for the rest; an absent flag is left out."""
-    counts = [Counter(item for id_ in ids for f in arm[id_] if f for item in f.items()) for arm in (ours, theirs)]
-    totals = [max(1, sum(1 for id_ in ids for f in arm[id_] if f)) for arm in (ours, theirs)]
-    every = {item for count in counts for item in count}
-    common = {i for i in every if any(c[i] / total >= RARE for c, total in zip(counts, totals, strict=True))}
-    rare = {(feature, "other") for feature, _ in every - common}
+    """Values that occur often enough to be compared, and `other` for the rest; an absent flag is left out.
+
+    Often enough is judged over the outputs of both runs together: relabelling cannot change that, so that the choice of
+    columns keeps the test exact.
+    """
+    pooled = Counter(item for arm in (ours, theirs) for id_ in ids for f in arm[id_] if f for item in f.items())
+    total = max(1, sum(1 for arm in (ours, theirs) for id_ in ids for f in arm[id_] if f))
+    common = {item for item, count in pooled.items() if count / total >= RARE}
+    rare = {(feature, "other") for feature, value in pooled.keys() - common if value not in ABSENT}
     return sorted(item for item in common | rare if item[1] not in ABSENT)
 
 
@@ -280,11 +324,22 @@ def _named(shifts: Sequence[_Shift]) -> str:
     return "; ".join(map(str, told))
 
 
-def _moved(shifts: Sequence[_Shift], ids: Sequence[str], ours: _Shapes, theirs: _Shapes) -> tuple[Moved, ...]:
-    """The samples whose output changed in the feature that is named first."""
+def _repeated(shifts: Sequence[_Shift], run: Run, ids: Sequence[str]) -> tuple[Moved, ...]:
+    """The samples whose output another sample has too, where that is all that changed."""
     if not shifts:
         return ()
-    feature, found = next(f for f in NAMES if any(shift.feature == f for shift in shifts)), []
+    outputs = {id_: run.by_sample[id_][0].response for id_ in ids}
+    counts = Counter(response.output for response in outputs.values() if response is not None)
+    found = [id_ for id_, r in outputs.items() if r is not None and r.output is not None and counts[r.output] > 1]
+    return tuple(Moved(id_, None, None, "the same output as another sample") for id_ in found[:LISTED])
+
+
+def _moved(shifts: Sequence[_Shift], ids: Sequence[str], ours: _Shapes, theirs: _Shapes) -> tuple[Moved, ...]:
+    """The samples whose output changed in the feature that is named first."""
+    named = {shift.feature for shift in shifts} - {"duplicate"}
+    if not named:
+        return ()
+    feature, found = next(feature for feature in NAMES if feature in named), []
     for id_ in ids:
         before, now = (next(f[feature] for f in arm[id_] if f is not None) for arm in (theirs, ours))
         if before != now:
