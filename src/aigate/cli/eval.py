@@ -185,5 +185,5 @@ def _default_out(found: Chosen, conditions: Conditions) -> Path:
 def _refuse_to_overwrite(out: Path, baseline: Run | None) -> None:
     from aigate.errors import UsageError
 
-    if baseline is not None and baseline.source and out.exists() and out.samefile(baseline.source):
+    if baseline is not None and baseline.source and out.resolve() == Path(baseline.source).resolve():
         raise UsageError(f"--out {out} is the baseline itself", hint="choose another --out")

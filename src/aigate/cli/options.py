@@ -118,12 +118,12 @@ def policy_in_force(found: Chosen, primary: str) -> Policy:
 
 
 def threshold_note(found: Chosen, primary: str) -> str:
-    """What a threshold from a flag or the environment takes the place of; empty where it replaces nothing."""
+    """What a lower threshold from a flag or the environment takes the place of; empty where it weakens nothing."""
     for row in (found.suite.config.policy or {}).get("checks", ()):
         replaced = row.get("check") == "min-score" and row.get("metric") == primary and row.get("at-least")
-        if found["threshold"] is not None and replaced not in {False, found["threshold"]}:
+        if found["threshold"] is not None and replaced and found["threshold"] < replaced:
             setting = found.settings["threshold"]
-            return f"note: threshold {setting.value:g} ({setting.origin}) replaces {replaced:g} of {found.suite.name}"
+            return f"note: threshold {setting.value:g} ({setting.origin}) is lower than the {replaced:g} of {found.suite.name} it replaces"
     return ""
 
 

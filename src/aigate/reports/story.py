@@ -97,7 +97,7 @@ class Story:
         decided: False for a mere comparison.
         headline: One line.
         threshold_means: What the threshold means here, in words; empty without one.
-        why: The causes, most important first.
+        why: The causes, most important first; none for a pass, whose checks say it all.
         notes: What a reader should know besides.
         slices: Slices in which a compared metric moved, worst first.
         metrics: Every metric with its baseline and candidate number as text, and missing scores.
@@ -146,9 +146,7 @@ def tell(
         decided=decided,
         headline=_headline(verdict, decided=decided),
         threshold_means=_threshold_means(verdict, candidate),
-        why=tuple(dict.fromkeys(f"{c.label}: {r.text}" for c in deciding for r in c.reasons))
-        if not verdict
-        else tuple(f"{c.label}: {c.summary}" for c in verdict.checks if not c.integrity),
+        why=() if verdict else tuple(dict.fromkeys(f"{c.label}: {r.text}" for c in deciding for r in c.reasons)),
         notes=tuple(dict.fromkeys(f"{check.label}: {r.text}" for check in _passed(verdict) for r in check.reasons)),
         slices=tuple(_slices(verdict))[:SHOWN_SLICES],
         metrics=tuple(_metrics(verdict, baseline)),

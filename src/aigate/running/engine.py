@@ -97,6 +97,7 @@ async def run_plan(plan: Plan, record: Record) -> None:
 
 async def _work(plan: Plan, tasks: Iterable[tuple[Sample, int]], record: Record) -> None:
     for sample, repeat in tasks:
+        await asyncio.sleep(0)  # a provider that never waits must not keep Ctrl-C from being heard
         request = Request(
             sample=sample,
             messages=plan.render(sample),

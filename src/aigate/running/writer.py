@@ -130,8 +130,11 @@ def read_lines(path: Path) -> list[str]:
 
 def _existing(path: Path) -> PartialRun | None:
     """What stands in the file, or None when there is no file. Something else than a run is never written over."""
-    if not path.exists():
-        return None
+    try:
+        if not path.exists():
+            return None
+    except OSError as error:  # a name too long
+        raise UsageError(f"{path}: cannot be written: {error.strerror}", hint="choose another --out") from None
     if not path.is_file():
         raise UsageError(f"will not write over {path}: it is no regular file", hint="choose another --out")
     _refuse_if_being_written(path)

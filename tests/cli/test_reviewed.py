@@ -1,0 +1,208 @@
+"""What a review found from the command line: each of it with its exit code and message."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+
+def shell(place, command, **env):
+    """Run a shell line in the workplace; `aigate` is this program."""
+    line = command.replace("aigate", f"{sys.executable} -m aigate")
+    return subprocess.run(
+        ["bash", "-c", line], cwd=place.folder, capture_output=True, text=True, check=False, env={**os.environ, **env}
+    )
+
+
+def finished(place, good=80):
+    return place.eval(place.record("base", good))[3]
+
+
+def test_resume_does_not_build_on_a_finished_run_that_was_altered(place):
+    recorded = place.record("base", 40)
+    run = place.eval(recorded, "--threshold", "0.5")[3]
+    run.write_text(run.read_text().replace('"correct":{"value":0.0', '"correct":{"value":1.0'))
+    code, _, err, _ = place.eval(recorded, "--threshold", "0.5", "--resume", out=run)
+    assert code == 4
+    assert "altered after it was closed" in err
+
+
+@pytest.mark.parametrize("command", ["gate", "report"])
+def test_a_run_is_not_judged_by_another_suite(place, command):
+    run = finished(place)
+    place.write_suite(samples=[{"id": f"s{i:03}", "input": f"question {i}", "reference": "x"} for i in range(100)])
+    code, _, err = place.run(command, run, "--suite", place.suite)
+    assert code == 4
+    assert "'faq' now is" in err
+
+
+def test_a_lost_baseline_is_lost_not_new(place):
+    run = finished(place)
+    place.run("baseline", "promote", run, "--suite", place.suite)
+    (place.suite / "baselines" / "main.jsonl").unlink()
+    worse = place.eval(place.record("worse", 50), "--threshold", "0.1")
+    assert worse[0] == 4
+    assert "main.jsonl" in worse[2]
+    other = place.eval(place.record("w2", 50), "--baseline", run)[3]
+    code, _, _ = place.run("baseline", "promote", other, "--suite", place.suite, "--threshold", "0.1")
+    assert code == 4
+    assert not (place.suite / "baselines" / "main.jsonl").exists()
+
+
+def test_promoting_the_same_run_again_changes_nothing(place):
+    run = finished(place)
+    assert place.run("baseline", "promote", run, "--suite", place.suite)[0] == 0
+    before = (place.suite / "baselines" / "history.jsonl").read_bytes()
+    assert place.run("baseline", "promote", run, "--suite", place.suite)[0] == 0
+    assert (place.suite / "baselines" / "history.jsonl").read_bytes() == before
+
+
+def test_an_edited_prompt_is_seen_where_the_policy_compares_nothing(place):
+    toml = 'version = "m/1/v1"\nprovider = "replay"\nscorers = ["recorded:correct"]\n'
+    place.write_suite(toml=toml + '[policy]\nchecks = [{ check = "min-score", metric = "correct", at-least = 0.5 }]\n')
+    (place.suite / "prompts").mkdir()
+    (place.suite / "prompts" / "v1.md").write_text("{{ input }}\n")
+    run = finished(place)
+    assert place.run("baseline", "promote", run, "--suite", place.suite)[0] == 0
+    (place.suite / "prompts" / "v1.md").write_text("Be brief. {{ input }}\n")
+    code, _, err, _ = place.eval(place.record("again", 90))
+    assert code == 4
+    assert "edited under the same version" in err
+
+
+def test_a_threshold_that_weakens_the_policy_is_said(place, monkeypatch):
+    monkeypatch.setenv("AIGATE_THRESHOLD", "0.01")
+    _, _, err, _ = place.eval(place.record("base", 80))
+    assert "note: threshold 0.01 (AIGATE_THRESHOLD) is lower than the 0.5 of faq it replaces" in err
+    monkeypatch.setenv("AIGATE_THRESHOLD", "0.6")
+    assert "it replaces" not in place.eval(place.record("base2", 80))[2]
+
+
+def test_the_default_scorer_is_exact_match(place):
+    place.write_suite(
+        toml='version = "m/1/v1"\nprovider = "replay"\n',
+        samples=[{"id": f"s{i:03}", "input": "?", "reference": f"answer {i} of base"} for i in range(100)],
+    )
+    code, _, err, _ = place.eval(place.record("base", 80), "--threshold", "1")
+    assert code == 0, err
+    assert "exact_match" in err
+
+
+@pytest.mark.parametrize(
+    "check",
+    [
+        '{ check = "no-regression", metric = "accuracy.f1_macro" }',
+        '{ check = "must-pass", tag = "odd", metric = "accuracy.f1_macro" }',
+    ],
+)
+def test_checks_that_need_a_score_per_sample_refuse_a_number_over_the_run(place, check):
+    place.write_suite(
+        toml=f'version = "m/1/v1"\nprovider = "replay"\nscorers = ["classification"]\n[policy]\nchecks = [{check}]\n'
+    )
+    code, _, err, _ = place.eval(place.record("base", 80))
+    assert code == 2
+    assert "needs a score per sample" in err
+
+
+@pytest.mark.parametrize("out", ["/proc/x/run.jsonl", "base.jsonl/run.jsonl", "x" * 300 + ".jsonl", "/dev/null"])
+def test_an_out_that_cannot_be_written_is_a_usage_error(place, out):
+    code, _, err, _ = place.eval(place.record("base", 80), out=out)
+    assert code == 2
+    assert "choose another --out" in err
+
+
+def test_valid_days_are_bounded(place):
+    path = place.suite / "suite.toml"
+    path.write_text(path.read_text().replace("[policy]", "[policy]\nvalid-days = 100000000000"))
+    code, _, err, _ = place.eval(place.record("base", 80))
+    assert code == 2
+    assert "valid-days" in err
+
+
+def test_an_argument_a_scorer_does_not_take_is_refused(place):
+    path = place.suite / "suite.toml"
+    path.write_text(path.read_text().replace('"shape"', '"shape:deep"'))
+    code, _, err, _ = place.eval(place.record("base", 80))
+    assert code == 2
+    assert "takes no ':deep'" in err
+
+
+@pytest.mark.parametrize("redirect", [">&-", ">/dev/full"])
+def test_a_document_that_cannot_be_delivered_is_no_pass(place, redirect):
+    run = finished(place)
+    done = shell(place, f"aigate gate {run} --baseline {run} --format json {redirect}")
+    assert done.returncode in {2, 4}
+    assert "Traceback" not in done.stderr
+
+
+def test_a_closed_standard_error_does_not_change_the_verdict(place):
+    run = finished(place)
+    done = shell(place, f"aigate gate {run} --baseline {run} --format json 2>&-")
+    assert done.returncode == 0
+    assert json.loads(done.stdout)["status"] == "pass"
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_any_encoding_of_standard_output_can_show_the_report(place, encoding):
+    run = finished(place)
+    done = shell(place, f"aigate report {run} --baseline {run}", PYTHONIOENCODING=encoding)
+    assert done.returncode == 0
+    assert "Traceback" not in done.stderr
+
+
+def test_a_broken_pipe_is_no_traceback(place):
+    run = finished(place)
+    done = shell(place, f"aigate report {run} --baseline {run} | head -c 1")
+    assert "Traceback" not in done.stderr
+
+
+def test_a_folder_of_the_baselines_name_is_not_taken_for_it(place):
+    (place.folder / "main").mkdir()
+    code, _, err, _ = place.eval(place.record("base", 80))
+    assert code == 4
+    assert "no baseline to compare" in err
+
+
+def test_two_runs_with_one_out_do_not_write_over_each_other(place):
+    import fcntl
+
+    recorded = place.record("base", 80)
+    out = place.eval(recorded)[3]
+    with out.open("rb") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        code, _, err, _ = place.eval(recorded, out=out)
+    assert code == 2
+    assert "another aigate is writing it" in err
+
+
+def test_sigterm_ends_a_busy_run_cleanly_and_leaves_it_resumable(place):
+    (place.folder / "bot.py").write_text("async def answer(text):\n    return 'x'\n")
+    out = place.folder / "busy.jsonl"
+    command = [sys.executable, "-m", "aigate", "eval", "--suite", place.suite, "--target", "bot.py:answer"]
+    command += ["--version", "bot/1/v1", "--repeats", "10000", "--out", out]
+    process = subprocess.Popen(command, cwd=place.folder, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline and not (out.exists() and out.stat().st_size > 100_000):
+        time.sleep(0.05)
+    process.send_signal(signal.SIGTERM)
+    err = process.communicate(timeout=30)[1]
+    assert process.returncode == 130
+    assert "Traceback" not in err
+    assert f"--resume --out {out}" in err
+
+
+def test_names_with_escape_sequences_do_not_reach_the_terminal(place):
+    code, _, err = place.run("gate", "no\x1b[31mpe.jsonl")
+    assert code == 4
+    assert "\x1b" not in err
+
+
+@pytest.mark.parametrize("arguments", [("compare", "one.jsonl"), ("report", "one.jsonl", "--samples", "-5")])
+def test_small_wrong_numbers_are_refused(place, arguments):
+    code, _, err = place.run(*arguments)
+    assert code == 2
+    assert "compare(" not in err
