@@ -203,7 +203,7 @@ def test_readme_shows_the_verdict_and_every_check_of_the_policy(clone):
     shown = readme.named("main-job-output").text
     policy = load_suite(clone / "goldens/handbook-qa").config.policy
     assert re.search(r"^PASS  \S+/v3 against \S+/v3$", shown, re.MULTILINE)
-    assert all(re.search(rf"^ - {check['check']}\b", shown, re.MULTILINE) for check in policy["checks"])
+    assert all(re.search(rf"^✓ +{check['check']}\b", shown, re.MULTILINE) for check in policy["checks"])
 
 
 def _deterministic(text):

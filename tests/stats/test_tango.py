@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import gammaln
-from scipy.stats import ttest_1samp
+from scipy.stats import binom, multinomial, ttest_1samp
 
-from aigate.stats.tango import tango_interval, tango_test
+from aigate.stats.tango import tango_interval, tango_pass_test, tango_test
 
 MARGIN = 0.05
 USUAL = np.linspace(0.05, 0.50, 46)
@@ -131,3 +131,33 @@ def test_counts_that_cannot_be_are_refused(losses, gains, n):
 def test_a_margin_out_of_range_is_refused(margin):
     with pytest.raises(ValueError, match=r"^margin: got"):
         tango_test(1, 1, 50, margin=margin)
+
+
+def false_pass_over_gains(test, n, margin=0.05):
+    """The largest chance of a pass at exactly the margin, over how often answers are gained."""
+    passing = [
+        (losses, gains) for losses in range(n + 1) for gains in range(n + 1 - losses) if losses - gains <= margin * n
+    ]
+    passing = [(lost, won) for lost, won in passing if test(lost, won, n, margin=margin) <= 0.05]
+    rates = []
+    for gain in np.linspace(0.0, 0.4, 33):
+        law = multinomial(n, [margin + gain, gain, 1 - margin - 2 * gain])
+        rates.append(sum(law.pmf([lost, won, n - lost - won]) for lost, won in passing))
+    return max(rates)
+
+
+def test_pure_breakage_at_the_floor_is_where_tango_alone_passes_too_often():
+    assert false_pass_over_gains(tango_test, 52) == pytest.approx(0.95**52, abs=1e-3)  # 6.9 %
+    assert false_pass_over_gains(tango_pass_test, 52) < 0.055
+
+
+@pytest.mark.parametrize("n", [20, 30, 59, 80])
+def test_the_pass_test_keeps_its_rate_from_twenty_samples_on(n):
+    assert false_pass_over_gains(tango_pass_test, n) <= 0.058
+
+
+def test_the_pass_test_is_exact_without_gains_and_tango_with_them():
+    assert tango_pass_test(0, 0, 58, margin=0.05) == pytest.approx(0.95**58)
+    assert tango_pass_test(1, 0, 120, margin=0.05) >= binom.cdf(1, 120, 0.05) - 1e-12
+    assert tango_pass_test(1, 3, 120, margin=0.05) == tango_test(1, 3, 120, margin=0.05)
+    assert tango_pass_test(0, 0, 0, margin=0.05) == 1.0

@@ -123,7 +123,8 @@ def threshold_note(found: Chosen, primary: str) -> str:
         replaced = row.get("check") == "min-score" and row.get("metric") == primary and row.get("at-least")
         if found["threshold"] is not None and replaced and found["threshold"] < replaced:
             setting = found.settings["threshold"]
-            return f"note: threshold {setting.value:g} ({setting.origin}) is lower than the {replaced:g} of {found.suite.name} it replaces"
+            lower = f"note: threshold {setting.value:g} ({setting.origin}) is lower than the {replaced:g}"
+            return f"{lower} of {found.suite.name} it replaces"
     return ""
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from aigate.core.digest import seed_from
+from aigate.core.digest import combined_digest, digest_of, seed_from
 from aigate.core.run import Run
+from aigate.core.score import Score
 from aigate.core.verdict import CheckOutcome, Verdict, overall
 from aigate.gating.checks.base import Check, Evidence
 from aigate.gating.comparison import Comparison
@@ -41,7 +42,7 @@ def gate(candidate: Run, policy: Policy | None = None, *, baseline: Run | None =
         settings=policy.settings,
         checks=policy.checks,
         obstacles=comparison.obstacles(compared) if comparison is not None and policy.needs_baseline else (),
-        seed=seed_from(candidate.digest, "" if baseline is None else baseline.digest, policy.digest) % 2**63,
+        seed=seed_from(_judged(candidate), "" if baseline is None else _judged(baseline), policy.digest) % 2**63,
     )
     integrity = [outcome for rule in INTEGRITY if (outcome := rule(evidence, policy)) is not None]
     judged = [_noted(check, check.judge(evidence)) for check in policy.checks]
@@ -68,6 +69,20 @@ def _noted(check: Check, outcome: CheckOutcome) -> CheckOutcome:
     if not (why := getattr(check, "cannot_fail", "")):
         return outcome
     return replace(outcome, reasons=(*outcome.reasons, reason("cannot-fail", f"this check cannot fail: {why}")))
+
+
+def _judged(run: Run) -> str:
+    """The digest of what was judged: scores and outcomes, not times, so that the same scores draw the same numbers."""
+    rows = (
+        (
+            r.sample_id,
+            r.repeat,
+            r.outcome,
+            {m: s.value if isinstance(s, Score) else s.reason for m, s in r.scores.items()},
+        )
+        for r in run.results
+    )
+    return combined_digest(digest_of(row) for row in rows)
 
 
 def policy_of(run: Run) -> Policy:
