@@ -251,7 +251,7 @@ def test_a_key_that_stands_twice_in_one_object_is_refused():
     lines = encoded()[:-1]
     twice = lines[1].replace('"value":1.0', '"value":0.0,"value":1.0')
     assert twice != lines[1]
-    with pytest.raises(RunFileError, match="s:2: broken line: the key 'value' stands twice"):
+    with pytest.raises(RunFileError, match="s:2: broken line: duplicate key 'value'"):
         decode(sealed([lines[0], twice, *lines[2:]]), source="s")
 
 
@@ -260,7 +260,7 @@ def test_a_number_that_is_none_is_refused(number):
     lines = encoded()[:-1]
     broken = lines[1].replace("0.25", number)
     assert broken != lines[1]
-    with pytest.raises(RunFileError, match=r"s:2: broken line: .*(not JSON|too large)"):
+    with pytest.raises(RunFileError, match=r"s:2: broken line: .*(not a JSON number|too large)"):
         decode(sealed([lines[0], broken, *lines[2:]]), source="s")
 
 

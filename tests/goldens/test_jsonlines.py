@@ -1,12 +1,9 @@
 import gzip
-import json
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from aigate.errors import ProviderConfigError, SuiteError
-from aigate.goldens.jsonlines import Defect, JsonDefectError, json_type, read_json_lines, scan_json_lines, strict_json
+from aigate.goldens.jsonlines import Defect, read_json_lines, scan_json_lines
 
 
 def write(tmp_path, content, name="rows.jsonl"):
@@ -88,49 +85,3 @@ def test_error_is_of_the_asked_type(tmp_path):
 def test_byte_order_mark_in_the_middle_is_invalid_json(tmp_path):
     with pytest.raises(SuiteError, match=":2: invalid JSON"):
         list(read_json_lines(write(tmp_path, b'{"a": 1}\n\xef\xbb\xbf{"a": 2}\n')))
-
-
-@pytest.mark.parametrize("depth", [99, 100])
-def test_nesting_up_to_the_limit_is_read(depth):
-    assert json.dumps(strict_json("[" * depth + "]" * depth)) == "[" * depth + "]" * depth
-
-
-@pytest.mark.parametrize("text", ["[" * 101 + "]" * 101, '{"a":' * 101 + "1" + "}" * 101, "[" * 100_000])
-def test_nesting_beyond_the_limit_is_refused(text):
-    with pytest.raises(JsonDefectError):
-        strict_json(text)
-
-
-def test_many_flat_arrays_are_not_deep():
-    assert len(strict_json("[" + ",".join(["[]"] * 500) + "]")) == 500
-
-
-def test_numbers_keep_their_exact_type():
-    values = strict_json("[1, 1.0, -0.0, 1e3, 123456789012345678901234567890]")
-    assert [type(value) for value in values] == [int, float, float, float, int]
-    assert values[-1] == 123456789012345678901234567890
-
-
-def test_defect_names_the_line_within_a_text():
-    with pytest.raises(JsonDefectError) as raised:
-        strict_json('{\n"a": 1,\n}')
-    assert raised.value.line == 3
-
-
-JSON_VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
-    max_leaves=10,
-)
-
-
-@given(JSON_VALUES)
-def test_whatever_python_writes_is_read_alike(value):
-    read = strict_json(json.dumps(value))
-    assert repr(read) == repr(value)
-
-
-def test_type_names():
-    values = [None, True, 1, 1.5, "a", [], {}]
-    names = ["null", "a boolean", "a number", "a number", "a string", "an array", "an object"]
-    assert [json_type(value) for value in values] == names

@@ -1,7 +1,7 @@
 import pytest
 import yaml
 
-from aigate.goldens.jsonlines import JsonDefectError
+from aigate.core.json_text import JsonDefectError
 from aigate.goldens.strict_yaml import strict_yaml
 
 

@@ -10,13 +10,12 @@ says the same of a run however its answers arrived, and changes with every chara
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from aigate.core.digest import combined_digest, digest_of, json_line, sha256_text
+from aigate.core.json_text import strict_json
 from aigate.core.ledger import Ledger, Outcome
 from aigate.core.run import RUN_FORMAT, Result, Run, RunHeader
 from aigate.core.sample import Sample
@@ -132,7 +131,7 @@ def decode_partial(lines: Sequence[str], *, source: str) -> PartialRun:
         if closing is not None:
             raise RunFileError(f"{source}:{number}: a line after the closing line", hint=_ALTERED)
         try:
-            row = _strict_json(line)
+            row = strict_json(line)
             if "closing" in row:
                 closing = _decode_closing(row)
                 continue
@@ -151,7 +150,7 @@ def decode_partial(lines: Sequence[str], *, source: str) -> PartialRun:
 
 def _decode_header(line: str, source: str) -> RunHeader:
     try:
-        row = _strict_json(line)
+        row = strict_json(line)
         found = row.get("format") if isinstance(row, dict) else None
     except (ValueError, RecursionError):
         found = None
@@ -213,31 +212,6 @@ def _checked_digest(partial: PartialRun, lines: Sequence[str], source: str) -> s
 
 def _whole_digest(line_digests: Sequence[str], closing: Mapping[str, Any]) -> str:
     return combined_digest([*line_digests, "closing:" + digest_of(closing)])
-
-
-def _strict_json(line: str) -> Any:
-    """JSON as the encoder writes it: no key twice in one object, no NaN, no number that overflows to infinity."""
-    return json.loads(
-        line, parse_constant=_refuse_constant, parse_float=_finite, object_pairs_hook=_object_of_unique_keys
-    )
-
-
-def _refuse_constant(name: str) -> float:
-    raise ValueError(f"{name} is not JSON")
-
-
-def _finite(text: str) -> float:
-    if not math.isfinite(value := float(text)):
-        raise ValueError(f"{text} is too large for a number")
-    return value
-
-
-def _object_of_unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        keys = [key for key, _ in pairs]
-        raise ValueError(f"the key '{next(key for key in keys if keys.count(key) > 1)}' stands twice")
-    return found
 
 
 def _described(error: Exception) -> str:

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from aigate.core.digest import combined_digest
+from aigate.core.json_text import JsonDefectError, strict_json
 from aigate.core.sample import Sample
 from aigate.core.version import VersionId
 from aigate.errors import AigateError, SuiteError, VersionIdError
 from aigate.goldens.config import SuiteConfig, load_config
-from aigate.goldens.jsonlines import JsonDefectError, read_json_lines, strict_json
+from aigate.goldens.jsonlines import read_json_lines
 from aigate.goldens.prompts import Prompt, load_prompt, prompt_files
 from aigate.goldens.samples import scan_samples
 from aigate.goldens.suite import (

@@ -12,10 +12,10 @@ from types import MappingProxyType
 from typing import Any
 
 from aigate.core.digest import canonical_json
+from aigate.core.json_text import JsonDefectError, json_type, strict_json
 from aigate.core.registry import nearest, refuse_unknown
 from aigate.core.version import VersionId
 from aigate.errors import ConfigError, VersionIdError
-from aigate.goldens.jsonlines import JsonDefectError, json_type, strict_json
 from aigate.goldens.parameters import parameter_defect
 from aigate.goldens.strict_yaml import strict_yaml
 

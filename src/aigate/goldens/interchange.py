@@ -19,10 +19,11 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from aigate.core.digest import digest_of, json_line
+from aigate.core.json_text import JsonDefectError, json_type, strict_json
 from aigate.core.registry import nearest
 from aigate.core.sample import Sample
 from aigate.errors import MissingExtraError, SuiteError, UsageError
-from aigate.goldens.jsonlines import JsonDefectError, json_type, read_json_lines, strict_json
+from aigate.goldens.jsonlines import read_json_lines
 from aigate.goldens.samples import row_defects
 
 if TYPE_CHECKING:

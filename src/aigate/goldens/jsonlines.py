@@ -7,22 +7,19 @@ middle and a truncated gzip file are errors. Lines end at "\n" only ("\r\n" too)
 from __future__ import annotations
 
 import gzip
-import json
-import math
 import zlib
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, NoReturn, cast
+from typing import IO, Any, cast
 
+from aigate.core.json_text import JsonDefectError, json_type, strict_json
 from aigate.errors import AigateError, SuiteError
 
-__all__ = ["Defect", "JsonDefectError", "json_type", "read_json_lines", "scan_json_lines", "strict_json"]
+__all__ = ["Defect", "read_json_lines", "scan_json_lines"]
 
 BOM = b"\xef\xbb\xbf"
 JSON_SPACE = b" \t\r\n"
-MAX_DEPTH = 100  # far more than data needs, far less than the stack: what is read can be walked and digested
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,22 +35,6 @@ class Defect:
     line: int
     message: str
     hint: str = ""
-
-
-class JsonDefectError(ValueError):
-    """Text that is no strict JSON.
-
-    Args:
-        message: What is wrong, without the place.
-        line: Line within the text, from 1, where it is known.
-        hint: What to do next; may be empty.
-    """
-
-    def __init__(self, message: str, *, line: int | None = None, hint: str = "") -> None:
-        super().__init__(message)
-        self.message = message
-        self.line = line
-        self.hint = hint
 
 
 def read_json_lines(path: Path, *, error: type[AigateError] = SuiteError) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -94,59 +75,6 @@ def scan_json_lines(
             yield blank, Defect(blank, "blank line between objects", "remove it; blank lines may only end a file")
             blank = None
         yield line, _object_of(line, raw)
-
-
-def strict_json(text: str) -> Any:
-    """Parse JSON without the liberties of Python's parser.
-
-    Refused: duplicate keys, NaN and Infinity, numbers that overflow to infinity (`1e400`), integers of more digits than
-    Python converts (4,300), and more than 100 levels of nesting.
-
-    Raises:
-        JsonDefectError: The text is no such JSON.
-
-    >>> strict_json('{"a": 12345678901234567890}')
-    {'a': 12345678901234567890}
-    >>> strict_json('{"a": 1, "a": 2}')
-    Traceback (most recent call last):
-    aigate.goldens.jsonlines.JsonDefectError: duplicate key 'a' in one object
-    """
-    try:
-        value = json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse_constant, parse_float=_finite)
-    except JsonDefectError:
-        raise
-    except json.JSONDecodeError as found:
-        raise JsonDefectError(f"invalid JSON at column {found.colno}: {found.msg}", line=found.lineno) from None
-    except RecursionError:
-        raise JsonDefectError(_TOO_DEEP) from None
-    except ValueError as found:  # int() refuses very long digit strings
-        raise JsonDefectError(f"invalid JSON: {found}") from None
-    if text.count("[") + text.count("{") > MAX_DEPTH and _too_deep(value):
-        raise JsonDefectError(_TOO_DEEP)
-    return value
-
-
-def json_type(value: Any) -> str:
-    """The JSON name of a value's type, with its article, for messages.
-
-    >>> json_type([]), json_type(True), json_type(None)
-    ('an array', 'a boolean', 'null')
-    """
-    if isinstance(value, bool):
-        return "a boolean"
-    for kind, name in _TYPE_NAMES:
-        if isinstance(value, kind):
-            return name
-    return "null" if value is None else type(value).__name__
-
-
-_TOO_DEEP = f"nested deeper than {MAX_DEPTH} levels"
-_TYPE_NAMES: tuple[tuple[type | tuple[type, ...], str], ...] = (
-    (str, "a string"),
-    ((int, float), "a number"),
-    ((list, tuple), "an array"),
-    (dict, "an object"),
-)
 
 
 def _raw_lines(path: Path, *, error: type[AigateError]) -> Iterator[tuple[int, bytes]]:
@@ -190,31 +118,3 @@ def _object_of(line: int, raw: bytes) -> dict[str, Any] | Defect:
     if not isinstance(value, dict):
         return Defect(line, f"expected a JSON object, got {json_type(value)}", "write one object a line")
     return value
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    whole = dict(pairs)
-    if len(whole) != len(pairs):
-        twice = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
-        raise JsonDefectError(f"duplicate key '{twice}' in one object", hint="keep one of the two")
-    return whole
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise JsonDefectError(f"{name} is not a JSON number", hint="write null, or leave the field out")
-
-
-def _finite(text: str) -> float:
-    value = float(text)
-    if not math.isfinite(value):
-        raise JsonDefectError(f"the number {text} is too large for a float", hint="write it as a string")
-    return value
-
-
-def _too_deep(value: Any) -> bool:
-    """True when arrays and objects are nested deeper than `MAX_DEPTH`; walks level by level, without recursion."""
-    level = [value]
-    for _ in range(MAX_DEPTH):
-        inner = [item for item in level if isinstance(item, dict | list)]
-        level = [child for item in inner for child in (item.values() if isinstance(item, dict) else item)]
-    return any(isinstance(item, dict | list) for item in level)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from aigate.goldens.jsonlines import json_type
+from aigate.core.json_text import json_type
 
 __all__ = ["WELL_KNOWN", "parameter_defect"]
 

@@ -21,11 +21,11 @@ from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from aigate.core.digest import sha256_text
+from aigate.core.json_text import JsonDefectError, json_type
 from aigate.core.registry import nearest
 from aigate.core.sample import Message, Sample
 from aigate.core.version import VersionId
 from aigate.errors import SuiteError, VersionIdError
-from aigate.goldens.jsonlines import JsonDefectError, json_type
 from aigate.goldens.parameters import WELL_KNOWN, parameter_defect
 from aigate.goldens.strict_yaml import strict_yaml
 

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from aigate.core.digest import json_line
+from aigate.core.json_text import json_type
 from aigate.core.registry import nearest
 from aigate.core.sample import Sample
 from aigate.errors import SuiteError
-from aigate.goldens.jsonlines import Defect, json_type, scan_json_lines
+from aigate.goldens.jsonlines import Defect, scan_json_lines
 
 __all__ = ["SAMPLE_FIELDS", "dump_samples", "load_samples", "row_defects", "scan_samples"]
 

@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from aigate.core.digest import canonical_json
-from aigate.goldens.jsonlines import JsonDefectError
+from aigate.core.json_text import JsonDefectError
 
 __all__ = ["strict_yaml"]
 

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from aigate.core.digest import combined_digest
+from aigate.core.json_text import JsonDefectError, json_type, strict_json
 from aigate.core.registry import nearest, refuse_unknown
 from aigate.core.sample import Sample
 from aigate.core.version import VersionId
 from aigate.errors import SuiteError, UsageError
 from aigate.goldens.config import SuiteConfig, load_config
-from aigate.goldens.jsonlines import JsonDefectError, json_type, strict_json
 from aigate.goldens.prompts import Prompt, load_prompts
 from aigate.goldens.samples import load_samples
 

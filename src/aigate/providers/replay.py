@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from aigate.core.digest import combined_digest, digest_of
+from aigate.core.json_text import json_type
 from aigate.core.registry import nearest, refuse_unknown
 from aigate.core.response import Fault, FaultKind, Response
 from aigate.errors import CallError, ProviderConfigError, SuiteError
-from aigate.goldens.jsonlines import json_type, read_json_lines
+from aigate.goldens.jsonlines import read_json_lines
 from aigate.providers.base import ProviderSettings, Request
 
 __all__ = ["Recording", "ReplayProvider", "from_settings", "load_recorded"]

@@ -40,6 +40,7 @@ from typing import Any
 from xml.parsers import expat
 
 from aigate.core.digest import canonical_json
+from aigate.core.json_text import strict_json
 from aigate.core.response import Response
 from aigate.core.sample import Sample
 from aigate.core.score import MetricSpec, Score, ScoreOrNot, Unscored
@@ -53,7 +54,7 @@ from aigate.scorers.options import (
     texts_option,
     word_option,
 )
-from aigate.scorers.reading import output_of, shown, shown_words, strict_json, whole_fence
+from aigate.scorers.reading import output_of, shown, shown_words, whole_fence
 
 __all__ = ["Contract", "Rules", "from_settings"]
 

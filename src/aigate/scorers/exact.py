@@ -30,12 +30,13 @@ from fractions import Fraction
 from typing import Any
 
 from aigate.core.digest import canonical_json
+from aigate.core.json_text import strict_json
 from aigate.core.response import Response
 from aigate.core.sample import Sample
 from aigate.core.score import MetricSpec, Score, ScoreOrNot, Unscored
 from aigate.scorers.base import Scorer, ScorerSettings
 from aigate.scorers.options import flag_option, metric_option, number_option, word_option
-from aigate.scorers.reading import alternatives, one_number, output_of, shown, shown_words, strict_json, unfenced
+from aigate.scorers.reading import alternatives, one_number, output_of, shown, shown_words, unfenced
 
 __all__ = ["ExactMatch", "Includes", "Normalisation", "exact_match", "includes"]
 

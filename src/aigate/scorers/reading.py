@@ -5,8 +5,6 @@ Everything here is total on any string: lone surrogates, NULs and megabytes incl
 
 from __future__ import annotations
 
-import json
-import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -25,7 +23,6 @@ __all__ = [
     "output_of",
     "shown",
     "shown_words",
-    "strict_json",
     "unfenced",
     "whole_fence",
 ]
@@ -74,25 +71,6 @@ def shown_words(words: Iterable[str], limit: int = SHOWN_CHARS) -> str:
             return f"{', '.join(parts)} and {len(whole) - len(parts)} more"
         parts.append(part)
     return ", ".join(parts)
-
-
-def strict_json(text: str) -> Any:
-    """The value of a JSON text, as RFC 8259 has it and no laxer.
-
-    Raises:
-        ValueError: It is no JSON, or holds a duplicate key, NaN, an infinity, or a number no float can hold, or is
-            nested too deeply to read. For plain syntax errors it is a `json.JSONDecodeError`, with the position.
-
-    >>> strict_json('{"a": 1, "a": 2}')
-    Traceback (most recent call last):
-    ValueError: duplicate key 'a'
-    """
-    try:
-        return json.loads(
-            text, object_pairs_hook=_unique_keys, parse_constant=_refuse_constant, parse_float=_finite_float
-        )
-    except RecursionError:
-        raise ValueError("nested too deeply") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,26 +171,3 @@ def alternatives(reference: Any) -> tuple[str, ...] | None:
 def _language(opening: re.Match[str]) -> str:
     words = opening[2].split(maxsplit=1)
     return words[0].lower() if words else ""
-
-
-def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    whole = dict(pairs)
-    if len(whole) == len(pairs):
-        return whole
-    seen: set[str] = set()
-    for key, _ in pairs:
-        if key in seen:
-            raise ValueError(f"duplicate key {shown(key, 60)}")
-        seen.add(key)
-    return whole
-
-
-def _refuse_constant(name: str) -> Any:
-    raise ValueError(f"{name} is not a JSON number")
-
-
-def _finite_float(text: str) -> float:
-    value = float(text)
-    if math.isfinite(value):
-        return value
-    raise ValueError(f"{shown(text, 60)} is too large a number")

@@ -16,12 +16,13 @@ from dataclasses import asdict, dataclass
 from functools import reduce
 from typing import Any
 
+from aigate.core.json_text import strict_json
 from aigate.core.response import Response
 from aigate.core.sample import Sample
 from aigate.core.score import MetricSpec, Score, ScoreOrNot, Unscored
 from aigate.scorers.base import Scorer, ScorerSettings
 from aigate.scorers.options import metric_option
-from aigate.scorers.reading import Fence, fences, output_of, shown, strict_json
+from aigate.scorers.reading import Fence, fences, output_of, shown
 
 __all__ = ["Shape", "ShapeScorer", "describe_shape", "from_settings", "is_abstention", "shape_features"]
 
