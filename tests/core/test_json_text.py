@@ -54,7 +54,7 @@ def test_numbers_keep_their_exact_type():
 
 def test_defect_names_the_line_within_a_text():
     with pytest.raises(JsonDefectError) as raised:
-        strict_json('{\n"a": 1,\n}')
+        strict_json('{\n"a": 1,\nb}')
     assert raised.value.line == 3
 
 
