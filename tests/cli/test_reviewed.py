@@ -206,3 +206,181 @@ def test_small_wrong_numbers_are_refused(place, arguments):
     code, _, err = place.run(*arguments)
     assert code == 2
     assert "compare(" not in err
+
+
+# --- the second round -----------------------------------------------------------------------------------------------
+
+
+def test_the_environment_cannot_lower_the_bar_of_gate_or_promote(place, monkeypatch):
+    monkeypatch.setenv("AIGATE_THRESHOLD", "0.0")
+    run = place.eval(place.record("bad", 10), "--threshold", "0.5")[3]
+    assert place.run("gate", run, "--suite", place.suite)[0] == 1
+    assert place.run("baseline", "promote", run, "--suite", place.suite)[0] == 4
+
+
+def test_a_flag_that_lowers_the_bar_is_said_by_gate_and_refused_by_promote(place):
+    run = place.eval(place.record("bad", 10), "--threshold", "0.5")[3]
+    _, _, err = place.run("gate", run, "--suite", place.suite, "--threshold", "0.05")
+    assert "is lower than the 0.5 of faq it replaces" in err
+    code, _, err = place.run("baseline", "promote", run, "--suite", place.suite, "--threshold", "0.05")
+    assert code == 4
+    assert "is lower than the 0.5" in err
+
+
+def test_the_first_baseline_needs_a_min_score_that_can_fail(place):
+    place.write_suite(toml='version = "m/1/v1"\nprovider = "replay"\nscorers = ["recorded:correct"]\n')
+    run = place.eval(place.record("bad", 0), "--threshold", "0")[3]
+    code, _, err = place.run("baseline", "promote", run, "--suite", place.suite, "--threshold", "0")
+    assert code == 4
+    assert "one that can fail" in err
+
+
+def grown(place, n=140):
+    """The suite with more samples than 90 % overlap allows, a promoted baseline of the smaller one, and a new run."""
+    run = finished(place)
+    assert place.run("baseline", "promote", run, "--suite", place.suite)[0] == 0
+    place.write_suite(n=n)
+    code, _, err, run = place.eval(place.record("grown", n - 10, n=n))
+    assert code == 4
+    assert "--new-line WHY" in err
+    return run
+
+
+def test_a_suite_that_grew_begins_a_new_line_and_says_why_in_its_history(place):
+    run = grown(place)
+    assert place.run("baseline", "promote", run, "--suite", place.suite)[0] == 4
+    code, _, err = place.run("baseline", "promote", run, "--suite", place.suite, "--new-line", "40 new questions")
+    assert code == 0, err
+    last = json.loads((place.suite / "baselines" / "history.jsonl").read_text().splitlines()[-1])
+    assert last["new_line"] == "40 new questions"
+    assert place.eval(place.record("again", 130, n=140))[0] == 0
+
+
+def test_a_new_line_still_needs_the_min_score(place):
+    grown(place)
+    bad = place.eval(place.record("bad", 20, n=140))[3]
+    code, _, err = place.run("baseline", "promote", bad, "--suite", place.suite, "--new-line", "why not")
+    assert code == 4
+    assert "not promoted" in err
+
+
+def test_a_new_line_is_no_way_around_a_comparison_that_can_be_made(place):
+    place.run("baseline", "promote", finished(place), "--suite", place.suite)
+    worse = place.eval(place.record("worse", 55))[3]
+    code, _, err = place.run("baseline", "promote", worse, "--suite", place.suite, "--new-line", "looks fine")
+    assert code == 4
+    assert "can be compared" in err
+
+
+def test_a_promotion_that_broke_off_is_finished_by_promoting_the_same_run_again(place):
+    run = finished(place)
+    place.run("baseline", "promote", run, "--suite", place.suite)
+    (place.suite / "baselines" / "main.jsonl").unlink()
+    code, _, err, _ = place.eval(place.record("again", 80))
+    assert code == 4
+    assert "is lost" in err
+    assert place.run("baseline", "promote", run, "--suite", place.suite)[0] == 0
+    assert place.eval(place.record("again2", 80))[0] == 0
+
+
+def test_threshold_keeps_the_other_options_of_the_policys_min_score(place):
+    path = place.suite / "suite.toml"
+    text = path.read_text().replace("at-least = 0.5", "at-least = 0.5, applicable-only = true")
+    path.write_text(text.replace('"recorded:correct"', '{ scorer = "exact_match", metric = "correct" }'))
+    rows = [
+        {"id": f"s{i:03}", "input": "?", **({"reference": f"answer {i} of base"} if i < 80 else {})} for i in range(100)
+    ]
+    (place.suite / "samples.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    code, out, _, _ = place.eval(place.record("base", 80), "--threshold", "0.9", "--format", "json")
+    check = next(check for check in json.loads(out)["checks"] if check["check"] == "min-score")
+    assert (check["status"], check["n_samples"]) == ("pass", 80)
+    assert code == 4  # no baseline yet
+
+
+def test_resume_goes_on_after_a_change_of_policy(place):
+    recorded = place.record("base", 80)
+    run = place.eval(recorded)[3]
+    run.write_text("".join(run.read_text().splitlines(keepends=True)[:41]))
+    code, _, err, _ = place.eval(recorded, "--resume", "--threshold", "0.7", out=run)
+    assert code == 4
+    assert "threshold 0.7 means" in err
+    assert "100 scored" in err
+
+
+def test_the_run_before_is_not_set_aside_over_the_baseline(place):
+    recorded = place.record("base", 80)
+    out = place.eval(recorded)[3]
+    place.eval(recorded, out=out)
+    before = out.with_name(f"{out.name}.previous")
+    kept = before.read_bytes()
+    code, _, err, _ = place.eval(recorded, "--baseline", before, out=out)
+    assert code == 2
+    assert "write over the baseline" in err
+    assert before.read_bytes() == kept
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('"provider":{', '"provider":2,"was":{'),
+        ('"policy":{', '"policy":0,"was":{'),
+        ('"scorer":"recorded:correct"', '"scorer":7'),
+        ('"output":"answer 1 of base"', '"output":5'),
+        ('"tags":["odd"]', '"tags":"odd"'),
+        ('"input":"question 1"', '"input":9'),
+    ],
+)
+def test_a_sealed_run_with_wrong_types_is_refused_not_a_traceback(place, old, new):
+    from aigate.core.digest import combined_digest, digest_of, json_line, sha256_text
+
+    run = finished(place)
+    lines = run.read_text().splitlines()
+    changed = [line.replace(old, new, 1) for line in lines[:-1]]
+    assert changed != lines[:-1]
+    closing = json.loads(lines[-1])["closing"]
+    closing.pop("digest")
+    parts = ["header:" + sha256_text(changed[0]), *map(sha256_text, changed[1:]), "closing:" + digest_of(closing)]
+    whole = [*changed, json_line({"closing": {**closing, "digest": combined_digest(parts)}})]
+    run.write_text("\n".join(whole) + "\n")
+    code, _, err = place.run("gate", run)
+    assert code == 4
+    assert "defect of aigate" not in err
+    assert "broken" in err
+
+
+def test_a_defect_of_ours_is_no_verdict(place, monkeypatch):
+    run = finished(place)
+    monkeypatch.setattr("aigate.storing.runs.decode", lambda *a, **k: 1 / 0)
+    code, _, err = place.run("gate", run)
+    assert code == 4
+    assert "ZeroDivisionError" in err
+    assert "a defect of aigate" in err
+
+
+def test_the_command_line_can_be_called_from_a_thread(place):
+    import threading
+
+    codes = []
+    before = signal.getsignal(signal.SIGTERM)
+    thread = threading.Thread(target=lambda: codes.append(place.run("config", "--suite", place.suite)[0]))
+    thread.start()
+    thread.join()
+    assert codes == [0]
+    assert place.run("config", "--suite", place.suite)[0] == 0
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_a_baseline_that_is_named_and_not_there_is_said(place):
+    toml = 'version = "m/1/v1"\nprovider = "replay"\nscorers = ["recorded:correct"]\nbaseline = "release"\n'
+    place.write_suite(toml=toml)
+    _, _, err, _ = place.eval(place.record("base", 80), "--threshold", "0.5")
+    assert "names the baseline 'release', which does not exist" in err
+
+
+def test_goldens_check_warns_of_a_check_that_can_never_pass(place):
+    place.write_suite(n=40)
+    code, out, _ = place.run("goldens", "check", place.suite)
+    assert code == 0
+    assert "no-regression correct can never pass: 59 samples" in out
+    place.write_suite(n=60)
+    assert "can never pass" not in place.run("goldens", "check", place.suite)[1]

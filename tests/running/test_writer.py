@@ -160,7 +160,7 @@ def test_a_torn_closing_line_makes_the_run_an_interrupted_one(path):
         ({"parameters": {"temperature": 1}}, "parameters"),
         ({"metrics": (MetricSpec("m", "fake", 2),)}, "metrics"),
         ({"repeats": 2}, "repeats"),
-        ({"policy": {"alpha": 0.1}, "seed": 5}, "policy and seed"),
+        ({"parameters": {"top_p": 1}, "seed": 5}, "parameters and seed"),
     ],
 )
 def test_a_run_made_under_other_conditions_is_not_gone_on_with(path, change, named):

@@ -5,7 +5,15 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from aigate.cli.options import add_command, add_suite, chosen, policy_in_force, require_same_suite
+from aigate.cli.options import (
+    add_command,
+    add_suite,
+    chosen,
+    policy_in_force,
+    require_same_suite,
+    threshold_note,
+    without_threshold,
+)
 
 if TYPE_CHECKING:
     from aigate.cli.main import Context
@@ -45,6 +53,11 @@ def add_parser(commands: Any) -> None:
     promoting.add_argument(
         "--threshold", metavar="T", help="the mean of the primary metric must be at least T, in [0, 1]"
     )
+    promoting.add_argument(
+        "--new-line",
+        metavar="WHY",
+        help="the suite or its scorers changed so that nothing can be compared: begin anew, and write down why",
+    )
     add_suite(promoting)
     promoting.set_defaults(run=promote)
 
@@ -83,24 +96,53 @@ def show(arguments: argparse.Namespace, context: Context) -> int:
 
 def promote(arguments: argparse.Namespace, context: Context) -> int:
     """Promote a run whose verdict is a pass."""
+    from aigate.errors import BaselineError
     from aigate.gating.decision import gate
     from aigate.running.provenance import utc_now
     from aigate.storing.baselines import Baselines
     from aigate.storing.runs import load_run
 
     candidate = load_run(arguments.candidate)
-    found = chosen(context, {"suite": arguments.suite, "threshold": arguments.threshold, "baseline": arguments.name})
+    flags = {"suite": arguments.suite, "threshold": arguments.threshold, "baseline": arguments.name}
+    found = chosen(without_threshold(context), flags)
     require_same_suite(candidate, found.suite)
+    if told := threshold_note(found, candidate.header.primary_metric):
+        raise BaselineError(
+            f"{candidate.source}: not promoted: {told.removeprefix('note: ')}", hint="lower it in suite.toml"
+        )
     policy = policy_in_force(found, candidate.header.primary_metric)
 
     def decide(current: Run | None) -> Verdict:
-        return gate(candidate, policy if current else _first(policy, candidate), baseline=current)
+        if current is None:
+            return gate(candidate, _first(policy, candidate))
+        verdict = gate(candidate, policy, baseline=current)
+        if arguments.new_line is None:
+            return verdict
+        _require_new_line(verdict)
+        return gate(candidate, _first(policy, candidate))
 
     baselines = Baselines(found.suite.path / "baselines")
-    promotion = baselines.promote(candidate, found["baseline"], decide=decide, now=utc_now())
+    name = found["baseline"]
+    promotion = baselines.promote(candidate, name, decide=decide, now=utc_now(), new_line=arguments.new_line)
     print(f"{promotion.name}: {promotion.version}  {promotion.run_digest}", file=context.stdout)
     print("next: commit the suite's baselines folder", file=context.stderr)
     return 0
+
+
+def _require_new_line(verdict: Verdict) -> None:
+    """Begin anew only where no comparison with the old baseline can be made.
+
+    Raises:
+        BaselineError: The run can be compared: then it must pass that.
+    """
+    from aigate.core.verdict import Status
+    from aigate.errors import BaselineError
+
+    if not any(check.check == "comparable" and check.status is Status.ERROR for check in verdict.checks):
+        raise BaselineError(
+            f"--new-line: the run can be compared with the baseline, and the verdict is {verdict.status}",
+            hint="leave --new-line out: a run that can be compared must pass the comparison",
+        )
 
 
 def _first(policy: Policy, candidate: Run) -> Policy:
@@ -109,9 +151,9 @@ def _first(policy: Policy, candidate: Run) -> Policy:
     from aigate.gating.checks.min_score import MinScore
 
     alone = policy.without_baseline()
-    if alone is None or not any(isinstance(check, MinScore) for check in alone.checks):
+    if alone is None or not any(isinstance(check, MinScore) and not check.cannot_fail for check in alone.checks):
         raise BaselineError(
-            f"{candidate.source}: the first baseline needs a passing min-score, and the policy has none",
+            f"{candidate.source}: the first baseline needs a passing min-score, one that can fail, and there is none",
             hint=f"say how good it must be: --threshold 0.85 (on {candidate.header.primary_metric})",
         )
     return alone

@@ -89,7 +89,7 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
     from aigate.running.evaluation import execute
 
     found, conditions, policy = _prepared(arguments, context)
-    baseline = _baseline(found)
+    baseline = _baseline(found, context)
     if told := threshold_note(found, conditions.header.primary_metric):
         print(told, file=context.stderr)
     out = Path(arguments.out or _default_out(found, conditions))
@@ -172,10 +172,16 @@ def _option(text: str) -> tuple[str, Any]:
         return key, value
 
 
-def _baseline(found: Chosen) -> Run | None:
+def _baseline(found: Chosen, context: Context) -> Run | None:
     """The baseline, where there is one: prompts and provider versions are held against it whatever the policy says."""
     asked_for = found.settings["baseline"].origin.startswith(("flag", "AIGATE_"))
-    return named_baseline(found.suite, found["baseline"], explicit=asked_for)
+    run = named_baseline(found.suite, found["baseline"], explicit=asked_for)
+    if run is None and found.given("baseline"):
+        told = (
+            f"note: {found.settings['baseline'].origin} names the baseline '{found['baseline']}', which does not exist"
+        )
+        print(told, file=context.stderr)
+    return run
 
 
 def _default_out(found: Chosen, conditions: Conditions) -> Path:
@@ -185,5 +191,6 @@ def _default_out(found: Chosen, conditions: Conditions) -> Path:
 def _refuse_to_overwrite(out: Path, baseline: Run | None) -> None:
     from aigate.errors import UsageError
 
-    if baseline is not None and baseline.source and out.resolve() == Path(baseline.source).resolve():
-        raise UsageError(f"--out {out} is the baseline itself", hint="choose another --out")
+    written = {out.resolve(), out.with_name(f"{out.name}.previous").resolve()}
+    if baseline is not None and baseline.source and Path(baseline.source).resolve() in written:
+        raise UsageError(f"--out {out} would write over the baseline", hint="choose another --out")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aigate.cli.options import (
@@ -14,6 +13,8 @@ from aigate.cli.options import (
     named_baseline,
     policy_in_force,
     require_same_suite,
+    threshold_note,
+    without_threshold,
 )
 
 if TYPE_CHECKING:
@@ -68,8 +69,10 @@ def decided(arguments: argparse.Namespace, context: Context) -> tuple[Run, Run |
     if arguments.suite is None:
         policy = _stored_policy(candidate, threshold) if threshold is not None else policy_of(candidate)
     else:
-        found = chosen(context, {"suite": arguments.suite, "threshold": arguments.threshold})
+        found = chosen(without_threshold(context), {"suite": arguments.suite, "threshold": arguments.threshold})
         require_same_suite(candidate, found.suite)
+        if told := threshold_note(found, candidate.header.primary_metric):
+            print(told, file=context.stderr)
         policy = policy_in_force(found, candidate.header.primary_metric)
     return candidate, _baseline(arguments, context, candidate), policy
 
@@ -101,14 +104,12 @@ def _baseline(arguments: argparse.Namespace, context: Context, candidate: Run) -
     from aigate.storing.runs import load_run
 
     given = arguments.baseline
-    if given is not None and ("/" in given or given.endswith(".jsonl") or Path(given).exists()):
-        return load_run(given)
     try:
-        found = chosen(context, {"suite": arguments.suite, "baseline": given})
+        found = chosen(without_threshold(context), {"suite": arguments.suite, "baseline": given})
     except ConfigError:
-        if given is None and arguments.suite is None:
-            return None
-        raise
+        if arguments.suite is not None:
+            raise
+        return None if given is None else load_run(given)
     if given is None and arguments.suite is None and found.suite.digest != candidate.header.suite_digest:
         return None
     return named_baseline(found.suite, found["baseline"], explicit=given is not None)

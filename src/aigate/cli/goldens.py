@@ -64,6 +64,8 @@ def check(arguments: argparse.Namespace, context: Context) -> int:
     problems, warnings = [*report.problems], list(report.warnings)
     if report.passed:
         problems += _unusable(report.path, context)
+    if not problems:
+        warnings += _too_small(report.path, context)
     if arguments.format == "json":
         whole = {**report.to_dict(), "problems": problems}
         context.stdout.write(json.dumps(whole, indent=2, ensure_ascii=False) + "\n")
@@ -92,6 +94,31 @@ def _unusable(path: Path, context: Context) -> list[str]:
     except AigateError as error:
         return [error.message]
     return []
+
+
+def _too_small(path: Path, context: Context) -> list[str]:
+    """Checks that can never pass on so few samples or groups, whatever a candidate answers."""
+    from aigate.gating.checks.no_regression import FEWEST_UNITS, NoRegression
+    from aigate.gating.policy import Policy
+    from aigate.goldens.suite import load_suite
+    from aigate.stats.power import pass_floor_units
+
+    suite = load_suite(path, root=context.cwd)
+    if suite.config.policy is None:
+        return []
+    policy, found = Policy.from_config(suite.config.policy), []
+    units = len({sample.unit for sample in suite.samples})
+    grouped = units < len(suite.samples)
+    for check in policy.checks:
+        if isinstance(check, NoRegression):
+            margin = check.margin or policy.margin
+            floor = max(FEWEST_UNITS, 0 if grouped else pass_floor_units(margin, alpha=policy.alpha))
+            if units < floor:
+                found.append(
+                    f"no-regression {check.metric} can never pass: {floor} {'groups' if grouped else 'samples'} are the"
+                    f" least for a margin of {margin:g}, there are {units}; add samples, or allow a larger margin"
+                )
+    return found
 
 
 def _print(description: Any, problems: list[str], warnings: list[str], context: Context) -> None:

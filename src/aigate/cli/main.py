@@ -10,6 +10,8 @@ import io
 import os
 import signal
 import sys
+import threading
+import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -77,9 +79,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parsed, unknown = _parser().parse_known_args(arguments)
     if unknown:
         parsed.parser.refuse(unknown[0])
-    signal.signal(signal.SIGTERM, _stop)  # a cancelled CI job leaves a resumable run, like Ctrl-C
-    with _streams() as (stdout, stderr):
+    with _streams() as (stdout, stderr), _sigterm_like_ctrl_c():
         return _run(parsed, Context(os.environ, stdout, stderr, Path.cwd()))
+
+
+@contextmanager
+def _sigterm_like_ctrl_c() -> Iterator[None]:
+    """A cancelled CI job leaves a resumable run, as Ctrl-C does. Only the main thread may say so."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, _stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _run(parsed: argparse.Namespace, context: Context) -> int:
@@ -98,6 +112,10 @@ def _run(parsed: argparse.Namespace, context: Context) -> int:
         where = f"{error.filename}: " if error.filename else "the output cannot be written: "
         with suppress(OSError):
             print(f"aigate: {printable(where)}{error.strerror or error}", file=context.stderr)
+        return 4
+    except Exception:  # noqa: BLE001 - exit code 1 would say that the candidate is worse; a defect of ours is no verdict
+        traceback.print_exc(file=context.stderr)
+        print("aigate: a defect of aigate, not of what it judged; please report the lines above", file=context.stderr)
         return 4
     return code
 

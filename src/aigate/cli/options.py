@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +25,7 @@ __all__ = [
     "policy_in_force",
     "require_same_suite",
     "threshold_note",
+    "without_threshold",
 ]
 
 
@@ -115,6 +116,12 @@ def policy_in_force(found: Chosen, primary: str) -> Policy:
         return Policy.from_config(rest, where=where)
     policy = Policy.from_config(found.suite.config.policy or {}, where=where)
     return policy if threshold is None else policy.with_threshold(primary, threshold)
+
+
+def without_threshold(context: Context) -> Context:
+    """The context without AIGATE_THRESHOLD: what is stored is decided by what is stored, not by an environment."""
+    environ = {name: value for name, value in context.environ.items() if name != "AIGATE_THRESHOLD"}
+    return replace(context, environ=environ)
 
 
 def threshold_note(found: Chosen, primary: str) -> str:

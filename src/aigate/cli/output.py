@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -36,10 +37,9 @@ def deliver(
     if arguments.format and sys.stdout is None:
         raise UsageError("standard output is closed: the document cannot be delivered", hint="leave out --format")
     story = tell(verdict, candidate, baseline)
-    if stored is not None:
-        story = replace(
-            story, next_steps=tuple(step.replace("promote RUN", f"promote {stored}") for step in story.next_steps)
-        )
+    if path := stored or candidate.source:
+        named = f"promote {shlex.quote(str(path))}"
+        story = replace(story, next_steps=tuple(step.replace("promote RUN", named) for step in story.next_steps))
     if arguments.format == "json":
         context.stdout.write(verdict_json(verdict))
     elif arguments.format == "markdown":

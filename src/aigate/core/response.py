@@ -157,6 +157,9 @@ class Response:
             ValueError: Neither or both of output and fault, or an unknown fault kind.
         """
         fault = row.get("fault")
+        texts = (row.get("output"), row.get("served_model"), row.get("fingerprint"), row.get("finish_reason"))
+        if not all(isinstance(text, str | None) for text in (*texts, (fault or {}).get("message"))):
+            raise ValueError("a response's output, fault, model, fingerprint and finish reason are texts")
         return cls(
             output=row.get("output"),
             fault=None if fault is None else Fault(FaultKind(fault["kind"]), fault["message"]),

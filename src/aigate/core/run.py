@@ -150,6 +150,9 @@ class RunHeader:
         Raises:
             KeyError, ValueError, TypeError: The row is no header of this format.
         """
+        for key, kind in _HEADER_TYPES.items():
+            if not isinstance(row[key], kind):
+                raise TypeError(f"'{key}' is {type(row[key]).__name__}")
         suite = row["suite"]
         return cls(
             version=VersionId.parse(row["version"]),
@@ -172,9 +175,29 @@ class RunHeader:
         )
 
     def same_conditions(self) -> Mapping[str, Any]:
-        """All of it but when, where and with which library versions: what two parts of one run must share."""
-        whole = self.to_dict()
-        return {key: value for key, value in whole.items() if key not in {"started_at", "commit", "libraries"}}
+        """All that can move an answer or a score: what two parts of one run must share.
+
+        Left out: when, where and with which library versions it was begun, and how it is decided.
+        """
+        apart = {"started_at", "commit", "libraries", "policy", "expected_models", "primary_metric"}
+        return {key: value for key, value in self.to_dict().items() if key not in apart}
+
+
+_HEADER_TYPES: Mapping[str, Any] = {
+    "version": str,
+    "provider": dict,
+    "suite": dict,
+    "prompt_digest": str | None,
+    "parameters": dict,
+    "metrics": list,
+    "primary_metric": str,
+    "repeats": int,
+    "policy": dict,
+    "expected_models": list,
+    "libraries": dict,
+    "commit": str | None,
+    "started_at": str,
+}
 
 
 @dataclass(frozen=True)

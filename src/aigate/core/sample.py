@@ -73,6 +73,11 @@ class Sample:
     def from_dict(cls, row: Mapping[str, Any]) -> Sample:
         """The inverse of `to_dict`, for rows that were checked before (see `aigate.goldens.samples`)."""
         given = row["input"]
+        lists = (row.get("contexts") or [], row.get("tags") or [])
+        if not all(isinstance(items, list) and all(isinstance(item, str) for item in items) for items in lists):
+            raise TypeError(f"sample {row['id']!r}: contexts and tags are lists of texts")
+        if not isinstance(row["id"], str) or not isinstance(given, str | list):
+            raise TypeError(f"sample {row['id']!r}: the id is a text, the input a text or a list of messages")
         return cls(
             id=row["id"],
             input=given if isinstance(given, str) else tuple(given),

@@ -141,5 +141,13 @@ class MetricSpec:
 
     @classmethod
     def from_dict(cls, row: Mapping[str, Any]) -> MetricSpec:
-        """The inverse of `to_dict`."""
-        return cls(**row)
+        """The inverse of `to_dict`.
+
+        Raises:
+            TypeError, ValueError: The row is no spec.
+        """
+        spec = cls(**row)
+        texts = all(isinstance(text, str) for text in (spec.metric, spec.scorer))
+        if not texts or not isinstance(spec.options, dict) or spec.direction not in {"higher", "lower"}:
+            raise ValueError(f"no spec of a metric: {row!r}")
+        return spec

@@ -221,7 +221,7 @@ class Comparison:
             f"only {len(self.shared)} samples ({self.overlap:.0%}) are the same in both runs, {NEEDED_OVERLAP:.0%} are"
             f" needed: candidate ran '{ours.suite_name}' ({ours.suite_digest[7:19]}),"
             f" baseline '{theirs.suite_name}' ({theirs.suite_digest[7:19]})",
-            "compare with a baseline of this suite; promote one after a passing run",
+            "compare with a run of this suite; where it changed for good: aigate baseline promote RUN --new-line WHY",
         )
 
     def _other_parameters(self) -> Iterable[Reason]:
@@ -243,7 +243,7 @@ class Comparison:
             yield reason(
                 "other-scorer",
                 f"'{metric}' is not computed alike: {_spec_differences(theirs, ours)}",
-                "score the baseline again with this suite: run its version, then promote it",
+                "take the change back; where it is for good: aigate baseline promote RUN --new-line WHY",
             )
         else:
             yield from self._relabelled(ours)
@@ -255,7 +255,7 @@ class Comparison:
         return reason(
             "metric-renamed",
             f"'{metric}' was not computed in the {lacking} ({listed})",
-            "a renamed metric is a new metric: run the baseline's version again and promote it",
+            "a renamed metric is a new one; where it is for good: aigate baseline promote RUN --new-line WHY",
         )
 
     def _relabelled(self, spec: MetricSpec) -> Iterable[Reason]:

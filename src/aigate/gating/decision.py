@@ -66,7 +66,7 @@ def gate(candidate: Run, policy: Policy | None = None, *, baseline: Run | None =
 
 def _noted(check: Check, outcome: CheckOutcome) -> CheckOutcome:
     """The outcome, with a note where the check is one that cannot fail: a weak policy is said, not hidden."""
-    if not (why := getattr(check, "cannot_fail", "")):
+    if not (why := check.cannot_fail):
         return outcome
     return replace(outcome, reasons=(*outcome.reasons, reason("cannot-fail", f"this check cannot fail: {why}")))
 

@@ -31,11 +31,9 @@ LISTED = 50
 def gating_metrics(policy: Policy, run: Run, *, compared: bool = False) -> tuple[str, ...]:
     """The per-sample metrics that a policy decides on; with `compared`, only those held against the baseline."""
     checks = [check for check in policy.checks if check.needs_baseline or not compared]
-    named = [metric for check in checks for metric in check.metrics]
+    named = [metric for check in checks for metric in check.metrics_for(run)]
     if not compared:  # a number over the run rests on the scores of its metric
         named = [metric if run.header.metric(metric) else metric.partition(".")[0] for metric in named]
-    if not compared and any(not check.metrics and hasattr(check, "tag") for check in checks):
-        named.append(run.header.primary_metric)
     return tuple(dict.fromkeys(named))
 
 

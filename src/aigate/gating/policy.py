@@ -101,9 +101,15 @@ class Policy:
         return any(check.needs_baseline for check in self.checks)
 
     def with_threshold(self, metric: str, at_least: float) -> Policy:
-        """This policy with `min-score METRIC at-least THRESHOLD` in place of any min-score of that metric."""
-        others = (check for check in self.checks if not (isinstance(check, MinScore) and check.metric == metric))
-        return replace(self, checks=(MinScore(metric, at_least=at_least), *others))
+        """This policy with THRESHOLD in its min-score of that metric; with a new min-score where it has none."""
+        found = [check for check in self.checks if isinstance(check, MinScore) and check.metric == metric]
+        first = replace(found[0], at_least=at_least) if found else MinScore(metric, at_least=at_least)
+        return replace(self, checks=(first, *(check for check in self.checks if check not in found)))
+
+    def lowered_to(self, metric: str, at_least: float) -> float | None:
+        """The threshold that a lower one would replace; None where it weakens nothing."""
+        found = [c.at_least for c in self.checks if isinstance(c, MinScore) and c.metric == metric]
+        return max(found) if found and at_least < max(found) else None
 
     def without_baseline(self) -> Policy | None:
         """Only the checks that need no baseline; None when there are none."""
@@ -137,7 +143,7 @@ class Policy:
                         f"{where}: check '{check.name}' decides on '{metric}', which no scorer computes",
                         hint=nearest(metric, [*computed, *run_metrics], kind="metrics"),
                     )
-            for tag in (*getattr(check, "slices", ()), *((t,) if (t := getattr(check, "tag", None)) else ())):
+            for tag in check.tags:
                 if tag not in tags:
                     raise ConfigError(
                         f"{where}: check '{check.name}' looks at tag '{tag}', which no sample carries",

@@ -43,6 +43,8 @@ class Promotion:
         prompt_digest: Its prompt file; None without one.
         replaced: Digest of the run it took the place of; None for the first.
         verdict_digest: The passing verdict.
+        policy_digest: The policy it passed.
+        new_line: Why it could not be compared with the one before; None where it was.
         checks: The checks that verdict rests on.
         promoted_at: UTC, ISO 8601.
         previous: Digest of the line before.
@@ -54,6 +56,8 @@ class Promotion:
     prompt_digest: str | None
     replaced: str | None
     verdict_digest: str
+    policy_digest: str | None
+    new_line: str | None
     checks: tuple[str, ...]
     promoted_at: str
     previous: str
@@ -68,6 +72,8 @@ class Promotion:
             "prompt_digest": self.prompt_digest,
             "replaced": self.replaced,
             "verdict_digest": self.verdict_digest,
+            "policy_digest": self.policy_digest,
+            "new_line": self.new_line,
             "checks": list(self.checks),
             "promoted_at": self.promoted_at,
             "previous": self.previous,
@@ -115,6 +121,11 @@ class Baselines:
         """
         path = self._path(name)
         if not path.exists():
+            if any(line.name == name for line in self.history()):
+                raise BaselineError(
+                    f"{path}: baseline '{name}' is lost: the history knows it and its file is gone",
+                    hint="restore it from version control, or promote the very run that was promoted last again",
+                )
             known = ", ".join(self.names()) or "none yet"
             raise BaselineError(
                 f"{path}: no baseline '{name}' (there are: {known})",
@@ -153,7 +164,15 @@ class Baselines:
             found.append(promotion)
         return tuple(found)
 
-    def promote(self, run: Run, name: str, *, decide: Callable[[Run | None], Verdict], now: str) -> Promotion:
+    def promote(
+        self,
+        run: Run,
+        name: str,
+        *,
+        decide: Callable[[Run | None], Verdict],
+        now: str,
+        new_line: str | None = None,
+    ) -> Promotion:
         """Make a run the baseline of that name.
 
         Args:
@@ -162,6 +181,7 @@ class Baselines:
             decide: Called with the baseline in force (None for the first) while no other promotion can happen; gives
                 the verdict of `run` against it.
             now: UTC, ISO 8601.
+            new_line: Why a baseline is begun that cannot be compared with the one before; kept in the history.
 
         Returns:
             The new line of the history; the last one where the run is that baseline already.
@@ -179,10 +199,12 @@ class Baselines:
                 f"{run.source}: a subset ({run.header.subset}) cannot be a baseline", hint="run the whole suite"
             )
         with self._locked():
-            known = path.exists() or any(line.name == name for line in self.history())
+            last = next((line for line in reversed(self.history()) if line.name == name), None)
+            if last is not None and last.run_digest == run.digest:
+                write_atomically(path, _content(run))  # done already, or a promotion that broke off before this
+                return last
+            known = path.exists() or last is not None
             current = self.load(name) if known else None  # one that history knows and that is gone is lost, not new
-            if current is not None and current.digest == run.digest:
-                return next(line for line in reversed(self.history()) if line.name == name)
             verdict = decide(current)
             if not verdict:
                 raise BaselineError(
@@ -190,11 +212,13 @@ class Baselines:
                     hint="only a passing run becomes the baseline",
                 )
             content = _content(run)
-            promotion = self._record(run, name, current, verdict, now)
+            promotion = self._record(run, name, current, verdict, now, new_line)
             write_atomically(path, content)
         return promotion
 
-    def _record(self, run: Run, name: str, current: Run | None, verdict: Verdict, now: str) -> Promotion:
+    def _record(
+        self, run: Run, name: str, current: Run | None, verdict: Verdict, now: str, new_line: str | None
+    ) -> Promotion:
         """Append the promotion to the history; written first, so that no baseline stands without its line."""
         self.history()
         lines = _lines(self._history_path)
@@ -205,6 +229,8 @@ class Baselines:
             prompt_digest=run.header.prompt_digest,
             replaced=None if current is None else current.digest,
             verdict_digest=verdict.digest,
+            policy_digest=verdict.bound.get("policy"),
+            new_line=new_line,
             checks=tuple(check.label for check in verdict.checks),
             promoted_at=now,
             previous=sha256_text(lines[-1]) if lines else FIRST,

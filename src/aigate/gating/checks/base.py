@@ -97,7 +97,21 @@ class Check(Protocol):
 
     @property
     def metrics(self) -> tuple[str, ...]:
-        """The metrics it decides on; empty when it decides on something else."""
+        """The metrics it names; empty when it decides on something else."""
+        ...
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """The tags it looks at; samples must carry them."""
+        ...
+
+    @property
+    def cannot_fail(self) -> str:
+        """Why nothing can miss its bound, in words; empty for a bound that something can."""
+        ...
+
+    def metrics_for(self, run: Run) -> tuple[str, ...]:
+        """The metrics it decides on in this run: those it names, or the run's primary one where it leaves it open."""
         ...
 
     def judge(self, evidence: Evidence) -> CheckOutcome:
@@ -115,9 +129,23 @@ class ConfiguredCheck:
     name: ClassVar[str]
 
     @property
+    def metrics(self) -> tuple[str, ...]:
+        """The metrics it names; none unless a check says otherwise."""
+        return ()
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """The tags it looks at; none unless a check says otherwise."""
+        return ()
+
+    @property
     def cannot_fail(self) -> str:
         """Why nothing can miss the bound, in words; empty for a bound that something can."""
         return ""
+
+    def metrics_for(self, run: Run) -> tuple[str, ...]:  # noqa: ARG002 - for checks that leave the metric to the run
+        """The metrics it decides on in this run."""
+        return self.metrics
 
     @classmethod
     def from_config(cls, row: Mapping[str, Any], *, where: str) -> Self:

@@ -6,7 +6,7 @@ from dataclasses import KW_ONLY, dataclass
 from typing import ClassVar
 
 from aigate.core.ledger import Outcome
-from aigate.core.run import Result
+from aigate.core.run import Result, Run
 from aigate.core.score import Score, Unscored
 from aigate.core.verdict import CheckOutcome, Moved, Reason, Status
 from aigate.gating.checks.base import ConfiguredCheck, Evidence, share
@@ -50,6 +50,15 @@ class MustPass(ConfiguredCheck):
     def metrics(self) -> tuple[str, ...]:
         """The metric it decides on, where it is named."""
         return (self.metric,) if self.metric else ()
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """The tag."""
+        return (self.tag,)
+
+    def metrics_for(self, run: Run) -> tuple[str, ...]:
+        """The metric it names, or the run's primary one."""
+        return (self.metric or run.header.primary_metric,)
 
     def judge(self, evidence: Evidence) -> CheckOutcome:
         """Look at every tagged sample and repeat."""

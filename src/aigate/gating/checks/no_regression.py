@@ -69,6 +69,11 @@ class NoRegression(ConfiguredCheck):
         return (self.metric,)
 
     @property
+    def tags(self) -> tuple[str, ...]:
+        """The slices whose drop blocks too."""
+        return self.slices
+
+    @property
     def hypotheses(self) -> tuple[Hypothesis, ...]:
         """What may block: the metric, and it in each named slice."""
         return (Hypothesis(self.metric), *(Hypothesis(self.metric, tag) for tag in self.slices))
