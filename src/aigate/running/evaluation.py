@@ -115,7 +115,18 @@ def evaluate(
     given = dict(provider_options or {})
     if recorded is not None:
         provider, given = provider or "replay", {**given, "recorded": str(Path(recorded).absolute())}
-    choices = Choices(version, provider, given, repeats, policy, limit, tags, concurrency, timeout_s, retries)
+    choices = Choices(
+        version=version,
+        provider=provider,
+        provider_options=given,
+        repeats=repeats,
+        policy=policy,
+        limit=limit,
+        tags=tags,
+        concurrency=concurrency,
+        timeout_s=timeout_s,
+        retries=retries,
+    )
     loaded = suite if isinstance(suite, Suite) else load_suite(Path(suite))
     conditions = prepare(loaded, choices, environ=os.environ if environ is None else environ)
     if out is not None:
