@@ -77,9 +77,9 @@ def test_an_edited_prompt_is_seen_where_the_policy_compares_nothing(place):
 def test_a_threshold_that_weakens_the_policy_is_said(place, monkeypatch):
     monkeypatch.setenv("AIGATE_THRESHOLD", "0.01")
     _, _, err, _ = place.eval(place.record("base", 80))
-    assert "note: threshold 0.01 (AIGATE_THRESHOLD) is lower than the 0.5 of faq it replaces" in err
+    assert "the threshold 0.01 took the place of 0.5" in err
     monkeypatch.setenv("AIGATE_THRESHOLD", "0.6")
-    assert "it replaces" not in place.eval(place.record("base2", 80))[2]
+    assert "took the place" not in place.eval(place.record("base2", 80))[2]
 
 
 def test_the_default_scorer_is_exact_match(place):
@@ -221,10 +221,16 @@ def test_the_environment_cannot_lower_the_bar_of_gate_or_promote(place, monkeypa
 def test_a_flag_that_lowers_the_bar_is_said_by_gate_and_refused_by_promote(place):
     run = place.eval(place.record("bad", 10), "--threshold", "0.5")[3]
     _, _, err = place.run("gate", run, "--suite", place.suite, "--threshold", "0.05")
-    assert "is lower than the 0.5 of faq it replaces" in err
+    assert "the threshold 0.05 took the place of 0.5" in err
     code, _, err = place.run("baseline", "promote", run, "--suite", place.suite, "--threshold", "0.05")
     assert code == 4
     assert "is lower than the 0.5" in err
+
+
+def test_a_lowered_threshold_stands_in_the_verdict_of_eval_and_of_gate(place):
+    _, verdict, _, run = place.eval(place.record("bad", 10), "--threshold", "0.05", "--format", "json")
+    assert "threshold-lowered" in {r["code"] for c in json.loads(verdict)["checks"] for r in c["reasons"]}
+    assert place.run("gate", run, "--format", "json")[1] == verdict
 
 
 def test_the_first_baseline_needs_a_min_score_that_can_fail(place):

@@ -11,7 +11,6 @@ from aigate.cli.options import (
     chosen,
     policy_in_force,
     require_same_suite,
-    threshold_note,
     without_threshold,
 )
 
@@ -97,6 +96,7 @@ def show(arguments: argparse.Namespace, context: Context) -> int:
 def promote(arguments: argparse.Namespace, context: Context) -> int:
     """Promote a run whose verdict is a pass."""
     from aigate.errors import BaselineError
+    from aigate.gating.checks.min_score import MinScore
     from aigate.gating.decision import gate
     from aigate.running.provenance import utc_now
     from aigate.storing.baselines import Baselines
@@ -106,11 +106,12 @@ def promote(arguments: argparse.Namespace, context: Context) -> int:
     flags = {"suite": arguments.suite, "threshold": arguments.threshold, "baseline": arguments.name}
     found = chosen(without_threshold(context), flags)
     require_same_suite(candidate, found.suite)
-    if told := threshold_note(found, candidate.header.primary_metric):
-        raise BaselineError(
-            f"{candidate.source}: not promoted: {told.removeprefix('note: ')}", hint="lower it in suite.toml"
-        )
     policy = policy_in_force(found, candidate.header.primary_metric)
+    if lowered := [check.lowered_from for check in policy.checks if isinstance(check, MinScore) and check.lowered_from]:
+        told = f"--threshold {arguments.threshold} is lower than the {lowered[0]:g} of {found.suite.name}"
+        raise BaselineError(
+            f"{candidate.source}: not promoted: {told}", hint="lower it in suite.toml, where it is reviewed"
+        )
 
     def decide(current: Run | None) -> Verdict:
         if current is None:

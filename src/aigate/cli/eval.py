@@ -14,7 +14,6 @@ from aigate.cli.options import (
     chosen,
     named_baseline,
     policy_in_force,
-    threshold_note,
 )
 
 if TYPE_CHECKING:
@@ -90,8 +89,6 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
 
     found, conditions, policy = _prepared(arguments, context)
     baseline = _baseline(found, context)
-    if told := threshold_note(found, conditions.header.primary_metric):
-        print(told, file=context.stderr)
     out = Path(arguments.out or _default_out(found, conditions))
     _refuse_to_overwrite(out, baseline)
     total = len(conditions.plan.samples) * conditions.plan.repeats

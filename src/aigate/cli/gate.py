@@ -13,7 +13,6 @@ from aigate.cli.options import (
     named_baseline,
     policy_in_force,
     require_same_suite,
-    threshold_note,
     without_threshold,
 )
 
@@ -71,8 +70,6 @@ def decided(arguments: argparse.Namespace, context: Context) -> tuple[Run, Run |
     else:
         found = chosen(without_threshold(context), {"suite": arguments.suite, "threshold": arguments.threshold})
         require_same_suite(candidate, found.suite)
-        if told := threshold_note(found, candidate.header.primary_metric):
-            print(told, file=context.stderr)
         policy = policy_in_force(found, candidate.header.primary_metric)
     return candidate, _baseline(arguments, context, candidate), policy
 

@@ -24,7 +24,6 @@ __all__ = [
     "named_baseline",
     "policy_in_force",
     "require_same_suite",
-    "threshold_note",
     "without_threshold",
 ]
 
@@ -122,17 +121,6 @@ def without_threshold(context: Context) -> Context:
     """The context without AIGATE_THRESHOLD: what is stored is decided by what is stored, not by an environment."""
     environ = {name: value for name, value in context.environ.items() if name != "AIGATE_THRESHOLD"}
     return replace(context, environ=environ)
-
-
-def threshold_note(found: Chosen, primary: str) -> str:
-    """What a lower threshold from a flag or the environment takes the place of; empty where it weakens nothing."""
-    for row in (found.suite.config.policy or {}).get("checks", ()):
-        replaced = row.get("check") == "min-score" and row.get("metric") == primary and row.get("at-least")
-        if found["threshold"] is not None and replaced and found["threshold"] < replaced:
-            setting = found.settings["threshold"]
-            lower = f"note: threshold {setting.value:g} ({setting.origin}) is lower than the {replaced:g}"
-            return f"{lower} of {found.suite.name} it replaces"
-    return ""
 
 
 def require_same_suite(run: Run, suite: Suite) -> None:

@@ -101,15 +101,16 @@ class Policy:
         return any(check.needs_baseline for check in self.checks)
 
     def with_threshold(self, metric: str, at_least: float) -> Policy:
-        """This policy with THRESHOLD in its min-score of that metric; with a new min-score where it has none."""
-        found = [check for check in self.checks if isinstance(check, MinScore) and check.metric == metric]
-        first = replace(found[0], at_least=at_least) if found else MinScore(metric, at_least=at_least)
-        return replace(self, checks=(first, *(check for check in self.checks if check not in found)))
+        """This policy with THRESHOLD in its min-score of that metric; with a new min-score where it has none.
 
-    def lowered_to(self, metric: str, at_least: float) -> float | None:
-        """The threshold that a lower one would replace; None where it weakens nothing."""
-        found = [c.at_least for c in self.checks if isinstance(c, MinScore) and c.metric == metric]
-        return max(found) if found and at_least < max(found) else None
+        A threshold that is lower than the policy's own is kept in the check as `lowered_from`, so that every verdict
+        says it.
+        """
+        found = [check for check in self.checks if isinstance(check, MinScore) and check.metric == metric]
+        before = max((check.lowered_from or check.at_least for check in found), default=at_least)
+        first = found[0] if found else MinScore(metric, at_least=at_least)
+        first = replace(first, at_least=at_least, lowered_from=before if at_least < before else None)
+        return replace(self, checks=(first, *(check for check in self.checks if check not in found)))
 
     def without_baseline(self) -> Policy | None:
         """Only the checks that need no baseline; None when there are none."""

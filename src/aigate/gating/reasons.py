@@ -49,6 +49,7 @@ REASONS: Mapping[str, str] = {
     "slice-drop": "The metric fell in a slice that the policy names.",
     "subset": "Only a part of the suite was run.",
     "suite-too-small": "The suite is too small for the check to see a change.",
+    "threshold-lowered": "A flag or the environment put a lower threshold in place of the policy's own.",
     "tolerated-drop": "A real drop, but shown to be smaller than the margin.",
     "too-few-groups": "Fewer than 20 groups: no test of a pass keeps its error rate with so few.",
     "too-few-samples": "Fewer than 20 samples: no test of a pass keeps its error rate with so few.",

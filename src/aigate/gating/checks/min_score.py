@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -42,6 +42,8 @@ class MinScore(ConfiguredCheck):
         at_least: The threshold, in [0, 1], on the metric's own scale turned so that higher is better.
         applicable_only: Leave out samples that hold nothing to judge by (no reference, no contexts) instead of counting
             them as missing.
+        lowered_from: The policy's own threshold, where a flag or the environment put a lower one in its place; every
+            outcome says so.
     """
 
     name: ClassVar[str] = "min-score"
@@ -51,9 +53,12 @@ class MinScore(ConfiguredCheck):
     _: KW_ONLY
     at_least: float
     applicable_only: bool = False
+    lowered_from: float | None = None
 
     def __post_init__(self) -> None:
         share(self.at_least, "at-least")
+        if self.lowered_from is not None:
+            share(self.lowered_from, "lowered-from")
 
     @property
     def cannot_fail(self) -> str:
@@ -67,6 +72,16 @@ class MinScore(ConfiguredCheck):
 
     def judge(self, evidence: Evidence) -> CheckOutcome:
         """Hold the mean against the threshold."""
+        outcome = self._judged(evidence)
+        return replace(outcome, reasons=(*outcome.reasons, *self._lowered()))
+
+    def _lowered(self) -> tuple[Reason, ...]:
+        if self.lowered_from is None:
+            return ()
+        text = f"the threshold {self.at_least:g} took the place of {self.lowered_from:g} by a flag or the environment"
+        return (reason("threshold-lowered", text),)
+
+    def _judged(self, evidence: Evidence) -> CheckOutcome:
         run = evidence.candidate
         spec = run.header.metric(self.metric)
         if spec is None:
