@@ -13,6 +13,7 @@ SOURCE = Path(aigate.__file__).parent
 ORDER = (
     "errors",
     "core",
+    "files",
     "stats",
     "goldens",
     "providers",

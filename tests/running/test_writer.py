@@ -13,7 +13,8 @@ from aigate.core.sample import Sample
 from aigate.core.score import MetricSpec, Score, Unscored
 from aigate.core.version import VersionId
 from aigate.errors import RunFileError, UsageError
-from aigate.running.writer import RunWriter, read_lines
+from aigate.files import read_lines
+from aigate.running.writer import RunWriter
 
 SAMPLES = {id_: Sample(id_, f"Wie heißt {id_}?") for id_ in "abcd"}
 HEADER = RunHeader(

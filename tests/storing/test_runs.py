@@ -1,27 +1,9 @@
-"""Reading whole run files, and writing files that are never half there."""
-
-import signal
-import subprocess
-import sys
-import textwrap
+"""Reading stored runs."""
 
 import pytest
 
 from aigate.errors import RunFileError
-from aigate.storing import runs
-from aigate.storing.runs import load_run, write_atomically
-
-DYING = """
-    import os, signal, sys
-    from pathlib import Path
-    from aigate.storing import runs
-
-    def die(*_):
-        os.kill(os.getpid(), signal.SIGKILL)
-
-    setattr(*{"write": (os, "fsync", die), "replace": (Path, "replace", die)}[sys.argv[2]])
-    runs.write_atomically(Path(sys.argv[1]), b"new" * 100_000)
-"""
+from aigate.storing.runs import load_run
 
 
 def test_a_missing_file_says_how_to_make_one(tmp_path):
@@ -39,36 +21,3 @@ def test_an_empty_file_is_no_run_file(tmp_path):
     (tmp_path / "run.jsonl").touch()
     with pytest.raises(RunFileError, match="empty"):
         load_run(tmp_path / "run.jsonl")
-
-
-def test_a_file_is_written_whole_with_its_folder(tmp_path):
-    path = tmp_path / "a" / "b" / "file"
-    write_atomically(path, b"one")
-    write_atomically(path, b"two\xff")
-    assert path.read_bytes() == b"two\xff"
-    assert [other.name for other in path.parent.iterdir()] == ["file"]
-
-
-@pytest.mark.parametrize("step", ["write", "replace"])
-def test_a_writer_that_dies_leaves_the_old_content(tmp_path, step):
-    path = tmp_path / "file"
-    path.write_bytes(b"old")
-    command = [sys.executable, "-c", textwrap.dedent(DYING), str(path), step]
-    assert subprocess.run(command, timeout=30).returncode == -signal.SIGKILL
-    assert path.read_bytes() == b"old"
-    write_atomically(path, b"newer")
-    assert path.read_bytes() == b"newer"
-
-
-def test_a_writer_that_fails_leaves_the_old_content_and_nothing_beside_it(tmp_path, monkeypatch):
-    path = tmp_path / "file"
-    path.write_bytes(b"old")
-
-    def full(descriptor):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(runs.os, "fsync", full)
-    with pytest.raises(OSError, match="No space left"):
-        write_atomically(path, b"new")
-    assert path.read_bytes() == b"old"
-    assert [other.name for other in tmp_path.iterdir()] == ["file"]

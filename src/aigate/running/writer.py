@@ -14,8 +14,9 @@ from aigate.core.run import Result, Run, RunHeader
 from aigate.core.runfile import PartialRun, RunEncoder, decode, decode_partial
 from aigate.core.sample import Sample
 from aigate.errors import RunFileError, UsageError
+from aigate.files import read_lines
 
-__all__ = ["RunWriter", "read_lines"]
+__all__ = ["RunWriter"]
 
 _ASKED_AGAIN = frozenset({Outcome.INFRASTRUCTURE_ERROR, Outcome.JUDGE_ERROR, Outcome.EARLY_STOP, Outcome.BUDGET})
 
@@ -109,23 +110,6 @@ class RunWriter:
                 f"{self.path}: cannot be resumed: it was made with another {' and '.join(differs)}",
                 hint="run again as it was begun, or choose another --out",
             )
-
-
-def read_lines(path: Path) -> list[str]:
-    """The lines of a run file, without line ends.
-
-    Raises:
-        RunFileError: The file is missing, unreadable, or not UTF-8.
-    """
-    try:
-        *whole, last = path.read_bytes().split(b"\n")
-        lines = [line.decode("utf-8") for line in whole]
-    except FileNotFoundError:
-        raise RunFileError(f"{path}: no such run file", hint="make one with 'aigate eval --out RUN'") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise RunFileError(f"{path}: cannot be read: {error}") from None
-    # A process that was killed may have left half a line, cut within a character.
-    return [*lines, last.decode("utf-8", "replace")] if last else lines
 
 
 def _existing(path: Path) -> PartialRun | None:

@@ -21,7 +21,8 @@ from aigate.core.run import Run
 from aigate.core.runfile import decode
 from aigate.core.verdict import Verdict
 from aigate.errors import BaselineError, RunFileError, UsageError
-from aigate.storing.runs import load_run, write_atomically
+from aigate.files import write_atomically
+from aigate.storing.runs import load_run
 
 __all__ = ["Baselines", "Promotion"]
 

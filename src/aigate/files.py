@@ -1,0 +1,51 @@
+"""Files whole: read as lines, put in place so that a crash leaves the old content or the new one."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from aigate.errors import RunFileError
+
+__all__ = ["read_lines", "write_atomically"]
+
+
+def read_lines(path: Path) -> list[str]:
+    """The lines of a run file, without line ends.
+
+    Raises:
+        RunFileError: The file is missing, unreadable, or not UTF-8.
+    """
+    try:
+        *whole, last = path.read_bytes().split(b"\n")
+        lines = [line.decode("utf-8") for line in whole]
+    except FileNotFoundError:
+        raise RunFileError(f"{path}: no such run file", hint="make one with 'aigate eval --out RUN'") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise RunFileError(f"{path}: cannot be read: {error}") from None
+    # A process that was killed may have left half a line, cut within a character.
+    return [*lines, last.decode("utf-8", "replace")] if last else lines
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Put a file in place whole: after a crash there is the old content or the new one, never a part."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = path.with_name(f".{path.name}.{os.getpid()}.new")
+    try:
+        with fresh.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.replace(path)
+    finally:
+        fresh.unlink(missing_ok=True)
+    _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Force the new name to disk too."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
