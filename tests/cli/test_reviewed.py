@@ -390,3 +390,24 @@ def test_goldens_check_warns_of_a_check_that_can_never_pass(place):
     assert "no-regression correct can never pass: 59 samples" in out
     place.write_suite(n=60)
     assert "can never pass" not in place.run("goldens", "check", place.suite)[1]
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ("--provider", "extractive", "--base-url", "http://127.0.0.1:9"),
+        ("--target", "bot:answer", "--model", "x"),
+        ("--provider", "openai"),
+    ],
+)
+def test_flags_of_two_providers_are_refused_not_ignored(place, flags):
+    more = ("--recorded", place.record("base", 80)) if flags == ("--provider", "openai") else ()
+    code, _, err = place.run("eval", "--suite", place.suite, *flags, *more)
+    assert code == 2
+    assert "different providers" in err
+
+
+def test_an_endpoint_implies_the_provider_that_has_one(place):
+    code, _, err = place.run("eval", "--suite", place.suite, "--base-url", "http://127.0.0.1:9")
+    assert code == 2
+    assert "OPENAI_API_KEY" in err

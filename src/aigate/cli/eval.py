@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["add_parser", "run"]
 
+IMPLIED = {"--recorded": "replay", "--target": "callable", "--base-url": "openai", "--model": "openai"}
 SETTINGS = ("suite", "version", "provider", "baseline", "repeats", "concurrency", "threshold", "recorded")
 
 
@@ -46,7 +47,7 @@ def add_parser(commands: Any) -> None:
     )
     what.add_argument("--target", metavar="MODULE:FUNCTION", help="the function to call; implies --provider callable")
     what.add_argument(
-        "--base-url", metavar="URL", help="endpoint of the openai provider (vLLM, Ollama, Azure, a gateway)"
+        "--base-url", metavar="URL", help="endpoint (vLLM, Ollama, Azure, a gateway); implies --provider openai"
     )
     what.add_argument(
         "--api-key-env", metavar="NAME", help="environment variable that holds the key (default OPENAI_API_KEY)"
@@ -110,9 +111,9 @@ def _prepared(arguments: argparse.Namespace, context: Context) -> tuple[Chosen, 
     from aigate.gating.run_metrics import run_metric_names
     from aigate.running.evaluation import prepare, primary_metric, scorers_of
 
-    provider = "replay" if arguments.recorded else "callable" if arguments.target else None
+    provider = _implied_provider(arguments)
     flags = {key: getattr(arguments, key) for key in (*SETTINGS, "base_url", "api_key_env", "timeout_s", "retries")}
-    found = chosen(context, {**flags, "provider": flags["provider"] or provider})
+    found = chosen(context, {**flags, "provider": provider})
     scorers = scorers_of(found.suite)
     policy = policy_in_force(found, primary_metric(found.suite, scorers))
     policy.require_metrics(
@@ -123,6 +124,24 @@ def _prepared(arguments: argparse.Namespace, context: Context) -> tuple[Chosen, 
     )
     choices = replace(_choices(arguments, found), policy=policy.to_dict())
     return found, prepare(found.suite, choices, environ=context.environ), policy
+
+
+def _implied_provider(arguments: argparse.Namespace) -> str | None:
+    """The provider that the flags ask for: by name, or by an option that only one of them has.
+
+    Raises:
+        UsageError: The flags ask for two: one of them would be ignored.
+    """
+    from aigate.errors import UsageError
+
+    asked = {"--provider": arguments.provider} if arguments.provider else {}
+    asked |= {
+        flag: name for flag, name in IMPLIED.items() if getattr(arguments, flag[2:].replace("-", "_")) is not None
+    }
+    if len(set(asked.values())) > 1:
+        told = ", ".join(f"{flag} ({name})" for flag, name in asked.items())
+        raise UsageError(f"these ask for different providers: {told}", hint="leave all but one out")
+    return next(iter(asked.values()), None)
 
 
 def _choices(arguments: argparse.Namespace, found: Chosen) -> Choices:
