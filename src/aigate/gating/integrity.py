@@ -23,7 +23,7 @@ from aigate.gating.reasons import reason
 __all__ = ["INTEGRITY", "gating_metrics"]
 
 NOTED_MISSING = 0.02
-ANSWERS = "the answers themselves"  # no metric's name: it has spaces
+ANSWERS = "any metric (no answer)"  # no metric's name: it has spaces
 _NO_ANSWER = frozenset({Outcome.INFRASTRUCTURE_ERROR, Outcome.EARLY_STOP, Outcome.BUDGET})
 LISTED = 50
 
@@ -69,7 +69,9 @@ def complete(evidence: Evidence, policy: Policy) -> CheckOutcome:
         )
         return CheckOutcome("complete", Status.ERROR, why.text, reasons=(why,), integrity=True)
     counts = {metric: _missing(run, metric) for metric in gating_metrics(policy, run) if run.header.metric(metric)}
-    counts[ANSWERS] = _unanswered(run)
+    unanswered = _unanswered(run)
+    if all(len(found.keys) < len(unanswered.keys) for found in counts.values()) or not counts:
+        counts[ANSWERS] = unanswered  # else every one of them is a missing score of some metric already
     metric, most = max(counts.items(), key=lambda item: item[1].share)
     reasons = [_too_many(name, found) for name, found in counts.items() if found.share > policy.at_most_missing]
     status = Status.ERROR if reasons else Status.PASS
