@@ -248,7 +248,7 @@ class TestLoopbackServer:
                 if first_s is None and b'"one ' in received:
                     first_s = time.perf_counter() - started
             total_s = time.perf_counter() - started
-        assert 0.1 <= first_s < 0.3 <= total_s < 3
+        assert 0.1 <= first_s < 0.3 <= total_s < 15
 
     def test_many_requests_over_one_connection_do_not_stall(self):
         with LoopbackServer() as server:
@@ -258,7 +258,7 @@ class TestLoopbackServer:
                 assert post(server, chat(), connection=connection)[0] == 200
             connection.close()
             # Nagle's algorithm against delayed acknowledgements costs 40 ms a request.
-            assert time.perf_counter() - started < 1.0
+            assert time.perf_counter() - started < 2.0  # a stall of 44 ms a request would make it 2.2
 
     def test_128_connections_at_once(self):
         async def ask(port):
@@ -276,7 +276,7 @@ class TestLoopbackServer:
         with LoopbackServer(lambda seen: Reply.text("x", latency_s=0.5)) as server:
             started = time.perf_counter()
             assert all(asyncio.run(everyone(port_of(server))))
-            assert 0.5 <= time.perf_counter() - started < 3
+            assert 0.5 <= time.perf_counter() - started < 15
             post(server, chat())
             assert server.peak_in_flight == 128
 
@@ -297,7 +297,7 @@ class TestLoopbackServer:
             started = time.perf_counter()
         client.join(5)
         assert ended.is_set()
-        assert time.perf_counter() - started < 3
+        assert time.perf_counter() - started < 15
 
     @pytest.mark.parametrize("stream", [True, False])
     def test_a_cut_breaks_the_socket(self, stream):

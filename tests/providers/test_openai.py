@@ -618,7 +618,7 @@ class TestFaults:
         started = time.perf_counter()
         fault = fault_of(Reply.hang(), api=api, stream=stream, timeout_s=0.2)
         assert fault.kind is FaultKind.TIMEOUT
-        assert 0.2 <= time.perf_counter() - started < 3
+        assert 0.2 <= time.perf_counter() - started < 15
 
     @pytest.mark.parametrize("api", ["chat", "responses"])
     def test_a_stream_that_trickles_past_the_deadline_is_a_timeout(self, api):

@@ -119,7 +119,7 @@ def test_a_provider_that_hangs_is_cut_by_the_deadline():
     response, _ = asked(Hanging(), retry=RetryPolicy(retries=0), request=request)
     assert response.fault.kind is FaultKind.TIMEOUT
     assert "0.01 s" in response.fault.message
-    assert 0.4 < time.perf_counter() - started < 5.0
+    assert 0.4 < time.perf_counter() - started < 15
 
 
 @pytest.mark.parametrize(
