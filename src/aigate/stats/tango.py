@@ -56,8 +56,8 @@ def tango_pass_test(losses: int, gains: int, n: int, *, margin: float) -> float:
 
     Tango's test alone passes a drop of exactly the margin too often when nothing is ever gained: 0.95^52 = 6.9 % at its
     floor of 52 samples. Without gains the losses are binomial, so the larger of Tango's p and the exact
-    P(X <= losses), X ~ Binomial(n, margin), is taken. By enumeration over all discordance rates the false-pass rate at
-    alpha 5 % and margin 5 % is then at most 5.7 % for n of 20 and more (5.2 % at 52, where it was 6.9 %).
+    P(X <= losses), X ~ Binomial(n, margin), is taken. By enumeration over discordance rates, at n of 20, 30, 52, 59,
+    80, 100 and 150, the false-pass rate at alpha 5 % and margin 5 % is then at most 5.7 % (5.2 % at 52).
 
     Args:
         losses: Samples that were right and are wrong now.
