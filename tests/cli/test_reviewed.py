@@ -388,6 +388,8 @@ def test_goldens_check_warns_of_a_check_that_can_never_pass(place):
     code, out, _ = place.run("goldens", "check", place.suite)
     assert code == 0
     assert "no-regression correct can never pass: 59 samples" in out
+    whole = json.loads(place.run("goldens", "check", place.suite, "--format", "json")[1])
+    assert any("can never pass" in warning for warning in whole["warnings"])
     place.write_suite(n=60)
     assert "can never pass" not in place.run("goldens", "check", place.suite)[1]
 

@@ -60,30 +60,24 @@ def decided(arguments: argparse.Namespace, context: Context) -> tuple[Run, Run |
 
     The policy is the one stored in the candidate's run; with `--suite`, the one that suite has now.
     """
-    from aigate.gating.decision import policy_of
     from aigate.storing.runs import load_run
 
     candidate = load_run(arguments.candidate)
-    threshold = _threshold(arguments)
     if arguments.suite is None:
-        policy = _stored_policy(candidate, threshold) if threshold is not None else policy_of(candidate)
-    else:
-        found = chosen(without_threshold(context), {"suite": arguments.suite, "threshold": arguments.threshold})
-        require_same_suite(candidate, found.suite)
-        policy = policy_in_force(found, candidate.header.primary_metric)
-    return candidate, _baseline(arguments, context, candidate), policy
+        policy = _stored_policy(candidate, _threshold(arguments))
+        return candidate, _baseline(arguments, context, candidate), policy
+    flags = {"suite": arguments.suite, "threshold": arguments.threshold, "baseline": arguments.baseline}
+    found = chosen(without_threshold(context), flags)
+    require_same_suite(candidate, found.suite)
+    baseline = named_baseline(found.suite, found["baseline"], explicit=arguments.baseline is not None)
+    return candidate, baseline, policy_in_force(found, candidate.header.primary_metric)
 
 
-def _stored_policy(candidate: Run, threshold: float) -> Policy:
-    from aigate.gating.checks.min_score import MinScore
+def _stored_policy(candidate: Run, threshold: float | None) -> Policy:
     from aigate.gating.policy import Policy
 
-    stored = dict(candidate.header.policy)
-    if not stored.get("checks"):
-        stored["checks"] = [MinScore(candidate.header.primary_metric, at_least=threshold).to_dict()]
-    return Policy.from_config(stored, where=f"{candidate.source}: policy").with_threshold(
-        candidate.header.primary_metric, threshold
-    )
+    header, where = candidate.header, f"{candidate.source or 'the run'}: policy"
+    return Policy.with_flag(header.policy, primary=header.primary_metric, threshold=threshold, where=where)
 
 
 def _threshold(arguments: argparse.Namespace) -> float | None:
@@ -96,17 +90,15 @@ def _threshold(arguments: argparse.Namespace) -> float | None:
 
 
 def _baseline(arguments: argparse.Namespace, context: Context, candidate: Run) -> Run | None:
-    """The baseline that is named; else that of the default suite, when it is the suite that the candidate ran."""
+    """Without --suite: the baseline that is named; else the default suite's, when it is what the candidate ran."""
     from aigate.errors import ConfigError
     from aigate.storing.runs import load_run
 
     given = arguments.baseline
     try:
-        found = chosen(without_threshold(context), {"suite": arguments.suite, "baseline": given})
+        found = chosen(without_threshold(context), {"baseline": given})
     except ConfigError:
-        if arguments.suite is not None:
-            raise
         return None if given is None else load_run(given)
-    if given is None and arguments.suite is None and found.suite.digest != candidate.header.suite_digest:
+    if given is None and found.suite.digest != candidate.header.suite_digest:
         return None
     return named_baseline(found.suite, found["baseline"], explicit=given is not None)

@@ -11,6 +11,8 @@ from aigate.cli.options import add_command
 
 if TYPE_CHECKING:
     from aigate.cli.main import Context
+    from aigate.gating.policy import Policy
+    from aigate.goldens.suite import Suite
 
 __all__ = ["add_parser"]
 
@@ -63,19 +65,18 @@ def check(arguments: argparse.Namespace, context: Context) -> int:
     report = check_suite(_folder(arguments, context), root=context.cwd)
     problems, warnings = [*report.problems], list(report.warnings)
     if report.passed:
-        problems += _unusable(report.path, context)
-    if not problems:
-        warnings += _too_small(report.path, context)
+        more_problems, more_warnings = _with_scorers_and_policy(report.path, context)
+        problems, warnings = problems + more_problems, warnings + more_warnings
     if arguments.format == "json":
-        whole = {**report.to_dict(), "problems": problems}
+        whole = {**report.to_dict(), "problems": problems, "warnings": warnings}
         context.stdout.write(json.dumps(whole, indent=2, ensure_ascii=False) + "\n")
     else:
         _print(report.description, problems, warnings, context)
     return 2 if problems else 0
 
 
-def _unusable(path: Path, context: Context) -> list[str]:
-    """What only the scorers and the policy can tell."""
+def _with_scorers_and_policy(path: Path, context: Context) -> tuple[list[str], list[str]]:
+    """Problems and warnings that only the scorers and the policy can tell."""
     from aigate.errors import AigateError
     from aigate.gating.policy import Policy
     from aigate.gating.run_metrics import run_metric_names
@@ -87,26 +88,22 @@ def _unusable(path: Path, context: Context) -> list[str]:
         suite = load_suite(path, root=context.cwd)
         scorers = scorers_of(suite)
         primary_metric(suite, scorers)
-        if suite.config.policy is not None:
-            policy = Policy.from_config(suite.config.policy, where=where)
-            names = [scorer.spec.metric for scorer in scorers]
-            policy.require_metrics(names, run_metric_names(scorers), suite.tags, where=where)
+        if suite.config.policy is None:
+            return [], []
+        policy = Policy.from_config(suite.config.policy, where=where)
+        names = [scorer.spec.metric for scorer in scorers]
+        policy.require_metrics(names, run_metric_names(scorers), suite.tags, where=where)
     except AigateError as error:
-        return [error.message]
-    return []
+        return [error.message], []
+    return [], _too_small(suite, policy)
 
 
-def _too_small(path: Path, context: Context) -> list[str]:
+def _too_small(suite: Suite, policy: Policy) -> list[str]:
     """Checks that can never pass on so few samples or groups, whatever a candidate answers."""
     from aigate.gating.checks.no_regression import FEWEST_UNITS, NoRegression
-    from aigate.gating.policy import Policy
-    from aigate.goldens.suite import load_suite
     from aigate.stats.power import pass_floor_units
 
-    suite = load_suite(path, root=context.cwd)
-    if suite.config.policy is None:
-        return []
-    policy, found = Policy.from_config(suite.config.policy), []
+    found = []
     units = len({sample.unit for sample in suite.samples})
     grouped = units < len(suite.samples)
     for check in policy.checks:

@@ -103,18 +103,13 @@ def policy_in_force(found: Chosen, primary: str) -> Policy:
         ConfigError: No policy and no threshold, or a wrong policy.
     """
     from aigate.errors import ConfigError
-    from aigate.gating.checks.min_score import MinScore
     from aigate.gating.policy import Policy
 
     where = f"{found.suite.path / 'suite.toml'}: [policy]"
     threshold = found["threshold"]
     if found.suite.config.policy is None and threshold is None:
         raise ConfigError(f"{where}: there is no policy", hint="give --threshold 0.85, or write a [policy] with checks")
-    if not (found.suite.config.policy or {}).get("checks") and threshold is not None:
-        rest = {**(found.suite.config.policy or {}), "checks": [MinScore(primary, at_least=threshold).to_dict()]}
-        return Policy.from_config(rest, where=where)
-    policy = Policy.from_config(found.suite.config.policy or {}, where=where)
-    return policy if threshold is None else policy.with_threshold(primary, threshold)
+    return Policy.with_flag(found.suite.config.policy or {}, primary=primary, threshold=threshold, where=where)
 
 
 def without_threshold(context: Context) -> Context:

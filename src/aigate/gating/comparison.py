@@ -14,7 +14,6 @@ from aigate.core.run import Run
 from aigate.core.score import MetricSpec, Score, Unscored
 from aigate.core.verdict import Reason
 from aigate.core.version import Change
-from aigate.errors import NotComparableError
 from aigate.gating.reasons import reason
 
 __all__ = ["Comparison", "PairedScores", "Scenario", "Trials", "applies", "trials_of"]
@@ -89,21 +88,9 @@ class PairedScores:
         """Missing scores in both runs together."""
         return int((~self.candidate.present).sum() + (~self.baseline.present).sum())
 
-    @cached_property
-    def differences(self) -> Floats:
-        """Per sample, candidate minus baseline (means over repeats), of the samples that take part as observed."""
-        candidate, baseline, used = self.arms("observed")
-        differences: Floats = candidate.mean(axis=1) - baseline.mean(axis=1)
-        return differences[used]
-
     def in_slice(self, tag: str | None) -> Bools:
         """Which samples carry the tag; all of them for None."""
         return np.array([tag is None or tag in tags for tags in self.tags], dtype=np.bool_)
-
-    @property
-    def grouped(self) -> bool:
-        """True when some unit holds more than one sample."""
-        return len(set(self.units)) < len(self.units)
 
 
 @dataclass(frozen=True)
@@ -183,17 +170,17 @@ class Comparison:
             return ()
         return (reason("samples-differ", f"left out of the comparison: {', '.join(parts)}"),)
 
-    def require(self, metrics: Iterable[str]) -> None:
-        """Do nothing when the runs are comparable on these metrics.
-
-        Raises:
-            NotComparableError: They are not; names every obstacle.
-        """
-        if obstacles := self.obstacles(metrics):
-            raise NotComparableError(tuple(o.text for o in obstacles), hint=obstacles[0].hint)
-
     def paired(self, metric: str) -> PairedScores:
-        """The paired scores of a metric that both runs computed."""
+        """The paired scores of a metric that both runs computed; worked out once per metric."""
+        if metric not in self._pairs:
+            self._pairs[metric] = self._pair(metric)
+        return self._pairs[metric]
+
+    @cached_property
+    def _pairs(self) -> dict[str, PairedScores]:
+        return {}
+
+    def _pair(self, metric: str) -> PairedScores:
         spec = self.candidate.header.metric(metric)
         if spec is None:
             raise KeyError(metric)

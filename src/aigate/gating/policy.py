@@ -75,6 +75,19 @@ class Policy:
         except ConfigError as error:
             raise ConfigError(f"{where}: {error.message}", hint=error.hint) from None
 
+    @classmethod
+    def with_flag(cls, table: Mapping[str, Any], *, primary: str, threshold: float | None, where: str) -> Policy:
+        """The policy of a table with a threshold of the primary metric in it; a table without checks gets that one.
+
+        Raises:
+            ConfigError: As `from_config`.
+        """
+        if threshold is None:
+            return cls.from_config(table, where=where)
+        if not table.get("checks"):
+            table = {**table, "checks": [MinScore(primary, at_least=threshold).to_dict()]}
+        return cls.from_config(table, where=where).with_threshold(primary, threshold)
+
     def to_dict(self) -> dict[str, Any]:
         """The policy as JSON, every default spelt out; `from_config` reads it back."""
         return {

@@ -42,11 +42,6 @@ class MaxErrorRate(ConfiguredCheck):
         """Why nothing can miss the bound; empty for a bound that something can."""
         return "no rate is above 1" if self.at_most >= 1 else ""
 
-    @property
-    def metrics(self) -> tuple[str, ...]:
-        """None: it decides on the ledger."""
-        return ()
-
     def judge(self, evidence: Evidence) -> CheckOutcome:
         """Hold the error rate against the bound."""
         run, level = evidence.candidate, 1.0 - 2.0 * evidence.settings.alpha

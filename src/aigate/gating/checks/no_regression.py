@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
+from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
@@ -168,18 +169,22 @@ class _Arms:
     baseline: Floats
     units: tuple[str, ...]
 
-    @property
+    @cached_property
     def differences(self) -> Floats:
         differences: Floats = self.candidate.mean(axis=1) - self.baseline.mean(axis=1)
         return differences
 
-    @property
-    def grouped(self) -> bool:
-        return len(set(self.units)) < len(self.units)
-
-    @property
+    @cached_property
     def unit_codes(self) -> np.ndarray[Any, np.dtype[np.intp]]:
         return np.unique(self.units, return_inverse=True)[1]
+
+    @cached_property
+    def n_units(self) -> int:
+        return len(set(self.units))
+
+    @property
+    def grouped(self) -> bool:
+        return self.n_units < len(self.units)
 
     @property
     def binary(self) -> bool:
@@ -187,6 +192,7 @@ class _Arms:
         single = self.candidate.shape[1] == self.baseline.shape[1] == 1
         return single and not self.grouped and bool(np.isin((self.candidate, self.baseline), (0.0, 1.0)).all())
 
+    @cached_property
     def sums(self) -> tuple[Floats, Floats]:
         """Sums of differences and numbers of samples, per unit."""
         codes = self.unit_codes
@@ -198,7 +204,7 @@ def _find(check: NoRegression, evidence: Evidence, paired: PairedScores, margin:
     family = [h for other in evidence.checks if isinstance(other, NoRegression) for h in other.hypotheses]
     blocks = evidence.remember(("family", scenario), lambda: block_p_values(evidence, family, scenario))
     whole = _arms(paired, scenario, None)
-    differences, (sums, sizes) = whole.differences, whole.sums()
+    differences, (sums, sizes) = whole.differences, whole.sums
     p_pass, method = _pass_p_value(whole, margin, evidence.seed)
     p_block, drop = blocks[Hypothesis(check.metric)], _drop(differences)
     status, reasons = _decided(check, evidence, p_pass, p_block, drop, margin, whole)
@@ -239,7 +245,7 @@ def _pass_p_value(arms: _Arms, margin: float, seed: int) -> tuple[float, str]:
         losses, gains = int((differences < 0).sum()), int((differences > 0).sum())
         return tango_pass_test(losses, gains, len(differences), margin=margin), "Tango score test"
     if not arms.grouped:
-        p = bb1_test(*arms.sums(), margin=margin, seed=seed)
+        p = bb1_test(*arms.sums, margin=margin, seed=seed)
         return p, "Bayesian bootstrap, one pseudo-case at the worst value"
     p = cluster_pass_test(arms.differences, arms.unit_codes, margin=margin, seed=seed)
     return p, "cluster-robust t and Bayesian bootstrap over groups"
@@ -248,7 +254,7 @@ def _pass_p_value(arms: _Arms, margin: float, seed: int) -> tuple[float, str]:
 def _decided(
     check: NoRegression, evidence: Evidence, p_pass: float, p_block: float, drop: float, margin: float, arms: _Arms
 ) -> tuple[Status, tuple[Reason, ...]]:
-    alpha, n, groups = evidence.settings.alpha, len(arms.units), len(set(arms.units))
+    alpha, n, groups = evidence.settings.alpha, len(arms.units), arms.n_units
     if n < 2:
         return Status.INCONCLUSIVE, (reason("fewer-than-two-samples", f"{n} shared sample decides nothing"),)
     real, shown = p_block <= alpha, p_pass <= alpha
@@ -269,7 +275,7 @@ def _decided(
 
 def _whole_groups(arms: _Arms, margin: float) -> tuple[Reason, ...]:
     """What a pass over few groups does not cover: (1 - margin)^groups is the chance that no broken group is in it."""
-    groups = len(set(arms.units))
+    groups = arms.n_units
     if not arms.grouped or groups >= SAFE_GROUPS:
         return ()
     missed = (1.0 - margin) ** groups
@@ -278,7 +284,7 @@ def _whole_groups(arms: _Arms, margin: float) -> tuple[Reason, ...]:
 
 
 def _not_shown(arms: _Arms, drop: float, margin: float, alpha: float) -> Reason:
-    sums, sizes = arms.sums()
+    sums, sizes = arms.sums
     units = "groups" if arms.grouped else "samples"
     sd = _standard_error(sums, sizes) * len(sums) ** 0.5
     needed = samples_needed(sd, margin, alpha=alpha) if sd > 0 else pass_floor_units(margin, alpha=alpha)
@@ -293,7 +299,7 @@ def _not_shown(arms: _Arms, drop: float, margin: float, alpha: float) -> Reason:
 
 def _blind_slices(check: NoRegression, paired: PairedScores, scenario: Scenario, alpha: float) -> tuple[Reason, ...]:
     """The named slices with so few units that no fall in them could ever block."""
-    sized = {tag: len(set(_arms(paired, scenario, tag).units)) for tag in check.slices}
+    sized = {tag: _arms(paired, scenario, tag).n_units for tag in check.slices}
     needed = block_floor(alpha)
     return tuple(
         reason(
@@ -333,8 +339,8 @@ def _interval(arms: _Arms, alpha: float, seed: int) -> Interval:
         losses, gains = int((differences < 0).sum()), int((differences > 0).sum())
         low, high = tango_interval(losses, gains, len(differences), level=level)
         return Interval(low, high, level, "Tango")
-    low, high = bb1_interval(*arms.sums(), level=level, seed=seed)
-    if not arms.grouped or len(set(arms.units)) < 2:
+    low, high = bb1_interval(*arms.sums, level=level, seed=seed)
+    if not arms.grouped or arms.n_units < 2:
         return Interval(low, high, level, "Bayesian bootstrap with a pseudo-case at each end")
     robust = cluster_interval(differences, arms.unit_codes, level=level)
     low, high = max(-1.0, min(low, robust.low)), min(1.0, max(high, robust.high))

@@ -100,11 +100,6 @@ class SameShape(ConfiguredCheck):
         """Why nothing can miss the bound; empty for a bound that something can."""
         return "every shape may change" if self.at_most >= 1 else ""
 
-    @property
-    def metrics(self) -> tuple[str, ...]:
-        """None: it decides on the outputs themselves."""
-        return ()
-
     def judge(self, evidence: Evidence) -> CheckOutcome:
         """Compare the shapes of both runs' outputs."""
         if (nothing := evidence.no_comparison(self.name, None)) is not None:
@@ -150,15 +145,14 @@ class SameShape(ConfiguredCheck):
         moved = [s for s in shifts if abs(s.change) > self.at_most and s not in shown]
         visible = math.ceil(math.log2(2 / (self.alpha * (1.0 - DUPLICATES_SHARE)))) / n_units
         status, reasons = self._status(shown, moved, visible, len(ids), n_units)
-        largest = max(shifts, key=lambda s: (abs(s.change), s.feature, s.value), default=None)
+        largest = abs(shifts[0].change) if shifts else 0.0
         assert evidence.comparison is not None  # noqa: S101 - for the type checker
         told = _named(shown or moved)
         return CheckOutcome(
             check=self.name,
             status=status,
-            summary=told
-            or f"no shape's share moved by more than {abs(largest.change) * 100 if largest else 0:.3g} points",
-            observed=abs(largest.change) if largest else 0.0,
+            summary=told or f"no shape's share moved by more than {largest * 100:.3g} points",
+            observed=largest,
             threshold=self.at_most,
             n_samples=len(ids),
             n_groups=n_units,
@@ -265,18 +259,17 @@ def _duplicates(
 def _shifts(
     ours: _Shapes, theirs: _Shapes, ids: Sequence[str], units: Sequence[str], *, seed: int, alpha: float
 ) -> list[_Shift]:
-    """Every value of every feature with its shares and family-wise p-value, largest change first."""
+    """Every value of every feature with its shares and family-wise p-value."""
     columns = _columns(ours, theirs, ids)
     candidate, baseline = (_indicators(arm, ids, columns) for arm in (ours, theirs))
     mask = np.ones((len(ids), len(columns)), dtype=np.bool_)
     trials = trial_units(candidate, baseline, mask, units)
     result = relabel_test(trials, seed=seed, alpha=alpha, alternative="two-sided")
     before, now = (arm.mean(axis=(0, 1)) for arm in (baseline, candidate))
-    shifts = [
+    return [
         _Shift(feature, value, float(before[i]), float(now[i]), float(result.p_adjusted[i]))
         for i, (feature, value) in enumerate(columns)
     ]
-    return sorted(shifts, key=lambda s: (-abs(s.change), s.feature, s.value))
 
 
 def _columns(ours: _Shapes, theirs: _Shapes, ids: Sequence[str]) -> list[tuple[str, str]]:
