@@ -1,6 +1,6 @@
 """What many tests need: runs made from a table of scores."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -31,6 +31,7 @@ def build_run(
     served: str | None = None,
     policy: Mapping[str, Any] | None = None,
     specs: Sequence[MetricSpec] | None = None,
+    skipped: Collection[tuple[str, int]] = (),
     **header: Any,
 ) -> Run:
     """A run with a true digest.
@@ -39,6 +40,7 @@ def build_run(
         scores: For one metric, `{"a": [1.0], "b": [0.0]}`; for several, `{"correct": {"a": [1.0]}, ...}`.
         outputs: Output by sample id, for every repeat; default: one of its own per sample, repeat, version and score.
         faults: Samples that got no answer, and why.
+        skipped: Sample id and repeat of what an early stop left unasked.
         header: Fields of `RunHeader` to override.
     """
     per_metric: Mapping[str, Scores] = (
@@ -74,6 +76,9 @@ def build_run(
                 for name, table in per_metric.items()
                 if repeat < len(table.get(sample.id, ()))
             }
+            if (sample.id, repeat) in skipped:
+                lines.append(encoder.result_line(Result(sample.id, repeat, Outcome.EARLY_STOP, None, {}), sample))
+                continue
             if not row:
                 continue
             lines.append(encoder.result_line(_result(sample, repeat, row, version, outputs, faults, served), sample))

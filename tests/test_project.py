@@ -111,11 +111,12 @@ def test_extra_all_holds_every_extra_that_users_want():
     extras = PROJECT["optional-dependencies"]
     [everything] = extras["all"]
     named = re.fullmatch(r"aigate\[([\w,]+)\]", everything).group(1).split(",")
-    assert sorted(named) == sorted(set(extras) - {"all", "test", "dev"})
+    assert sorted(named) == sorted(set(extras) - {"all", "test", "dev", "notebooks", "oracles", "rivals"})
 
 
 def test_no_dependency_is_capped_from_above():
-    extras = PROJECT["optional-dependencies"].values()
+    # The rivals are pinned: the committed table of error rates speaks of these versions.
+    extras = [lines for name, lines in PROJECT["optional-dependencies"].items() if name != "rivals"]
     needed = [*PROJECT["dependencies"], *(line for extra in extras for line in extra)]
     assert [line for line in needed if re.search(r"<|==|~=", line)] == []
 

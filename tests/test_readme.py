@@ -339,14 +339,15 @@ def test_defaults_are_those_of_the_code():
     for row in _rows("key of suite.toml"):
         shown |= dict(zip(_code(row[0]), _code(row[1]), strict=False))
     [scorer] = DEFAULTS["scorers"]
-    numbers = {"timeout-s": f"{DEFAULTS['timeout_s']:g}", "scorers": str(scorer)}
-    real = {k.replace("_", "-"): numbers.get(k.replace("_", "-"), str(v)) for k, v in DEFAULTS.items()}
+    written = {"timeout-s": f"{DEFAULTS['timeout_s']:g}", "scorers": str(scorer), "early-stop": "true"}
+    assert DEFAULTS["early_stop"] is True
+    real = {k.replace("_", "-"): written.get(k.replace("_", "-"), str(v)) for k, v in DEFAULTS.items()}
     assert shown == real
 
 
 def test_defaults_of_a_policy_are_those_of_the_code():
     [cell] = [row[2] for row in _rows("key of suite.toml") if row[0] == "`policy`"]
-    shown = {key: float(value) for key, value in re.findall(r"`([a-z-]+)` ([\d.]+)", cell)}
+    shown = {key: tomllib.loads(f"x = {value}")["x"] for key, value in re.findall(r"`([a-z-]+)` ([\d.]+|false)", cell)}
     assert shown == {f.name.replace("_", "-"): f.default for f in fields(Policy) if f.name != "checks"}
 
 

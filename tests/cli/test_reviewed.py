@@ -146,6 +146,28 @@ def test_a_closed_standard_error_does_not_change_the_verdict(place):
     assert json.loads(done.stdout)["status"] == "pass"
 
 
+@pytest.mark.parametrize(("good", "code"), [(30, 1), (80, 4)])
+def test_a_standard_error_that_cannot_be_written_leaves_a_failure_one_and_takes_a_pass_back(place, good, code):
+    base, run = finished(place), place.eval(place.record("now", good))[3]
+    assert place.run("gate", run, "--baseline", base)[0] == (1 if good == 30 else 0)
+    done = shell(place, f"aigate gate {run} --baseline {base} 2>/dev/full")
+    assert done.returncode == code
+
+
+def test_a_failure_whose_report_nobody_reads_to_its_end_is_still_one(place):
+    base, recorded = finished(place), place.record("now", 30)
+    line = f"aigate eval --suite {place.suite} --recorded {recorded} --baseline {base} --out now-run.jsonl"
+    done = shell(place, f"{line} 2>&1 | head -1 >head.txt; echo ${{PIPESTATUS[0]}}")
+    assert done.stdout.strip() == "1"
+    assert (place.folder / "now-run.jsonl").exists()
+
+
+def test_an_error_that_cannot_be_told_keeps_its_exit_code(place):
+    (place.suite / "suite.toml").write_text("no TOML")
+    done = shell(place, f"aigate config --suite {place.suite} 2>/dev/full")
+    assert done.returncode == 2
+
+
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
 def test_any_encoding_of_standard_output_can_show_the_report(place, encoding):
     run = finished(place)

@@ -14,7 +14,7 @@ from aigate.core.response import Response
 from aigate.core.sample import Sample
 from aigate.core.version import VersionId
 from aigate.errors import CallError
-from aigate.providers.base import PROVIDERS, Provider, ProviderSettings, Request, make_provider
+from aigate.providers.base import PROVIDERS, Provider, ProviderSettings, Request, make_provider, most_repeats_of
 from aigate.testing import LoopbackServer, Reply
 
 VERSION = VersionId("m", "1", "v1")
@@ -347,3 +347,28 @@ def test_the_contract_rejects_other_errors_and_answers_where_a_call_fails(violat
 
 def subject_of(provider):
     return Subject(provider, expected=lambda sample: sample.text, sent=lambda: "\n".join(provider.sent))
+
+
+@pytest.mark.parametrize("name", SUBJECTS)
+def test_most_repeats_is_a_number_from_one_or_any_number(name, tmp_path):
+    with SUBJECTS[name](tmp_path) as subject:
+        most = most_repeats_of(subject.provider)
+        assert most is None or (type(most) is int and most >= 1)
+        assert (most is None) == (name in {"openai", "callable"})
+
+
+def test_a_provider_that_says_nothing_of_repeats_can_give_any_number():
+    class Silent:
+        name = "silent"
+
+        def describe(self):
+            return {}
+
+        async def respond(self, request):
+            return Response(output="x")
+
+        async def aclose(self):
+            pass
+
+    assert isinstance(Silent(), Provider)
+    assert most_repeats_of(Silent()) is None

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from aigate.core.digest import json_line
 from aigate.core.ledger import Outcome
+from aigate.core.looks import Look, LookPlan
 from aigate.core.response import Fault, FaultKind, Response
 from aigate.core.run import Result, RunHeader
 from aigate.core.score import MetricSpec, Score, Unscored
@@ -32,6 +33,7 @@ HEADER = RunHeader(
     seed=7,
     commit="abc-dirty",
     started_at="2026-01-01T00:00:00Z",
+    looks=LookPlan((Look(1, 1), Look(2, 2))),
 )
 RESPONSES = st.none() | st.builds(Response, output=st.text()) | st.just(Response(fault=Fault(FaultKind.QUOTA, "empty")))
 JUDGEMENTS = st.builds(Score, st.floats(0, 1)) | st.just(Unscored("judge_error", "broke"))
@@ -61,6 +63,7 @@ CHANGES = {
     "seed": 8,
     "commit": None,
     "started_at": "",
+    "looks": None,
 }
 
 
@@ -84,8 +87,13 @@ def test_every_field_of_a_header_is_stored(name):
 def test_two_parts_of_one_run_share_all_that_can_move_an_answer_or_a_score(name):
     changed = replace(HEADER, **{name: CHANGES[name]})
     same = changed.same_conditions() == HEADER.same_conditions()
-    apart = {"libraries", "commit", "started_at", "policy", "expected_models", "primary_metric"}
+    apart = {"libraries", "commit", "started_at", "policy", "expected_models", "primary_metric", "looks"}
     assert same is (name in apart)  # how a run is decided moves no answer and no score
+
+
+def test_a_header_written_before_looks_were_known_has_none():
+    row = {key: value for key, value in HEADER.to_dict().items() if key != "looks"}
+    assert RunHeader.from_dict(row) == replace(HEADER, looks=None)
 
 
 def test_a_metric_is_found_by_its_name():

@@ -219,11 +219,39 @@ def test_a_newer_format_is_named():
     assert "version of aigate" in caught.value.hint
 
 
-@pytest.mark.parametrize("field", sorted(header().to_dict().keys() - {"format"}))
+@pytest.mark.parametrize("field", sorted(header().to_dict().keys() - {"format", "looks"}))
 def test_a_header_without_a_field_is_broken(field):
     row = {key: value for key, value in header().to_dict().items() if key != field}
     with pytest.raises(RunFileError, match="s:1: broken header: missing '"):
         decode(sealed([json_line(row)]), source="s")
+
+
+def test_a_file_written_before_looks_were_known_is_read():
+    row = {key: value for key, value in header().to_dict().items() if key != "looks"}
+    assert decode(sealed([json_line(row)]), source="s").header == header()
+
+
+@pytest.mark.parametrize(
+    "looks",
+    [
+        5,
+        "five",
+        [],
+        {},
+        {"units": [1, 2]},
+        {"units": [1, 2], "repeats": [1]},
+        {"units": [], "repeats": []},
+        {"units": [2, 1], "repeats": [1, 1]},
+        {"units": [1, 1], "repeats": [1, 1]},
+        {"units": [0], "repeats": [1]},
+        {"units": [True], "repeats": [1]},
+        {"units": ["2"], "repeats": [1]},
+        {"units": 2, "repeats": 1},
+    ],
+)
+def test_a_header_with_looks_that_are_no_plan_is_broken(looks):
+    with pytest.raises(RunFileError, match="s:1: broken header"):
+        decode(sealed([json_line({**header().to_dict(), "looks": looks})]), source="s")
 
 
 @pytest.mark.parametrize(

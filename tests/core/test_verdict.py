@@ -11,6 +11,9 @@ from aigate.errors import GateErrored, GateFailed, GateInconclusive, VerdictErro
 
 PASS, FAIL, INCONCLUSIVE, ERROR = Status.PASS, Status.FAIL, Status.INCONCLUSIVE, Status.ERROR
 CHECK_FIELDS = {
+    "against",
+    "look",
+    "looks",
     *("check", "metric", "status", "summary", "observed", "interval", "threshold", "n_samples", "n_groups"),
     *("n_repeats", "alpha", "smallest_detectable_drop", "share_used", "moved", "reasons", "details", "integrity"),
 }

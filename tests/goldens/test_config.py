@@ -20,7 +20,10 @@ provider = "openai"
 scorers = ["exact_match", "recorded:correct", {scorer = "grounding", threshold = 0.5}]
 primary-metric = "exact_match"
 repeats = 3
+max-repeats = 5
+early-stop = false
 baseline = "release-1.2"
+anchor = "release-1.0"
 served-models = ["a", "b"]
 concurrency = 1024
 timeout-s = 30
@@ -49,7 +52,10 @@ checks = [{ check = "same-shape" }]
         ),
         primary_metric="exact_match",
         repeats=3,
+        max_repeats=5,
+        early_stop=False,
         baseline="release-1.2",
+        anchor="release-1.0",
         parameters={"temperature": 0, "logit_bias": {"a": 1}},
         served_models=("a", "b"),
         concurrency=1024,

@@ -27,7 +27,9 @@ def test_defaults_fill_what_nothing_sets():
     assert {key: setting.value for key, setting in found.items() if setting.value is not None} == {
         "provider": "openai",
         "baseline": "main",
+        "anchor": "anchor",
         "repeats": 1,
+        "early-stop": True,
         "concurrency": 8,
         "timeout-s": 60.0,
         "retries": 4,
@@ -72,9 +74,20 @@ def test_flags_are_taken_with_dash_or_underscore_as_text_or_value():
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("AIGATE_REPEATS", "two", "AIGATE_REPEATS: repeats: got 'two', expected a whole number of at least 1"),
-        ("AIGATE_REPEATS", "0", "AIGATE_REPEATS: repeats: got 0, expected a whole number of at least 1"),
-        ("AIGATE_REPEATS", "1.0", "AIGATE_REPEATS: repeats: got '1.0', expected a whole number of at least 1"),
+        ("AIGATE_REPEATS", "two", "AIGATE_REPEATS: repeats: got 'two', expected a whole number in [1, 10000]"),
+        ("AIGATE_REPEATS", "0", "AIGATE_REPEATS: repeats: got 0, expected a whole number in [1, 10000]"),
+        ("AIGATE_REPEATS", "1.0", "AIGATE_REPEATS: repeats: got '1.0', expected a whole number in [1, 10000]"),
+        ("AIGATE_MAX_REPEATS", "0", "AIGATE_MAX_REPEATS: max-repeats: got 0, expected a whole number in [1, 10000]"),
+        (
+            "AIGATE_MAX_REPEATS",
+            "1000000",
+            "AIGATE_MAX_REPEATS: max-repeats: got 1000000, expected a whole number in [1, ",
+        ),
+        ("AIGATE_REPEATS", "10001", "AIGATE_REPEATS: repeats: got 10001, expected a whole number in [1, 10000]"),
+        ("AIGATE_EARLY_STOP", "0", "AIGATE_EARLY_STOP: early-stop: got '0', expected true or false"),
+        ("AIGATE_EARLY_STOP", "False", "AIGATE_EARLY_STOP: early-stop: got 'False', expected true or false"),
+        ("AIGATE_EARLY_STOP", "", "AIGATE_EARLY_STOP: early-stop: got '', expected true or false"),
+        ("AIGATE_ANCHOR", "", "AIGATE_ANCHOR: anchor: got '', expected a string that is not empty"),
         ("AIGATE_TIMEOUT_S", "nan", "AIGATE_TIMEOUT_S: timeout-s: got nan, expected a number of seconds above 0"),
         ("AIGATE_TIMEOUT_S", "inf", "AIGATE_TIMEOUT_S: timeout-s: got inf, expected a number of seconds above 0"),
         ("AIGATE_THRESHOLD", "85", "AIGATE_THRESHOLD: threshold: got 85.0, expected a number in [0, 1]"),
@@ -97,6 +110,25 @@ def test_unknown_variable_names_the_nearest_one():
     assert str(raised.value) == (
         "unknown environment variable AIGATE_TRESHOLD\n  next: did you mean 'AIGATE_THRESHOLD'?"
     )
+
+
+def test_early_stop_is_set_in_every_place(tmp_path):
+    pyproject = pyproject_of(tmp_path, "early-stop = false")
+    suite = SuiteConfig(Path("goldens/faq/suite.toml"), early_stop=True)
+    assert resolved(pyproject=pyproject)["early-stop"] == Setting(False, f"{pyproject} [tool.aigate]")
+    assert resolved(suite=suite, pyproject=pyproject)["early-stop"] == Setting(True, "goldens/faq/suite.toml")
+    environ = {"AIGATE_EARLY_STOP": "false"}
+    assert resolved(suite=suite, environ=environ)["early-stop"] == Setting(False, "AIGATE_EARLY_STOP")
+    assert resolved({"early_stop": True}, environ)["early-stop"] == Setting(True, "flag --early-stop")
+    off = SuiteConfig(Path("goldens/faq/suite.toml"), early_stop=False)
+    assert resolved(suite=off)["early-stop"] == Setting(False, "goldens/faq/suite.toml")
+
+
+def test_anchor_of_the_suite_is_taken_and_one_of_a_flag_may_be_a_run_file():
+    suite = SuiteConfig(Path("goldens/faq/suite.toml"), anchor="release-1.0", max_repeats=5)
+    assert resolved(suite=suite)["anchor"] == Setting("release-1.0", "goldens/faq/suite.toml")
+    assert resolved(suite=suite)["max-repeats"].value == 5
+    assert resolved({"anchor": "runs/old.jsonl"}, suite=suite)["anchor"].value == "runs/old.jsonl"
 
 
 def test_wrong_value_is_an_error_even_where_another_place_wins():

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from aigate.core.sample import Sample
 from aigate.core.version import VersionId
 from aigate.errors import ProviderConfigError
-from aigate.providers.base import ProviderSettings, Request, make_provider
+from aigate.providers.base import ProviderSettings, Request, make_provider, most_repeats_of
 from aigate.providers.extractive import (
     GENERAL_PARAMETERS,
     ExtractiveParameters,
@@ -342,3 +342,7 @@ class TestQuality:
 
         plain = ExtractiveParameters()
         assert right(plain) < right(replace(BEST, similarity="tfidf")) < right(BEST)
+
+
+def test_it_has_one_answer_to_each_sample():
+    assert most_repeats_of(ExtractiveProvider()) == 1

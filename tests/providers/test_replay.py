@@ -12,7 +12,7 @@ from aigate.core.response import FaultKind
 from aigate.core.sample import Sample
 from aigate.core.version import VersionId
 from aigate.errors import CallError, ProviderConfigError, SuiteError
-from aigate.providers.base import ProviderSettings, Request, make_provider
+from aigate.providers.base import ProviderSettings, Request, make_provider, most_repeats_of
 from aigate.providers.replay import ReplayProvider, load_recorded
 
 VERSION = VersionId("m", "1", "v1")
@@ -260,3 +260,24 @@ def test_a_recording_of_later_repeats_alone_answers_from_its_first(tmp_path):
 def test_scores_on_another_scale_do_not_keep_a_recording_from_being_read(tmp_path):
     path = written(tmp_path, {"id": "a", "output": "one", "scores": {"stars": 4, "ok": 1}})
     assert load_recorded(path).answers["a", 0].scores == {"stars": 4.0, "ok": 1.0}
+
+
+def recorded(folder, **repeats):
+    rows = [{"id": id_, "repeat": r, "output": f"{id_} {r}"} for id_, numbers in repeats.items() for r in numbers]
+    return load_recorded(written(folder, *rows))
+
+
+@pytest.mark.parametrize(
+    ("repeats", "offset", "most"),
+    [
+        ({"a": [0, 1, 2], "b": [0, 1, 2]}, None, 3),
+        ({"a": [0, 1, 2], "b": [0, 1]}, None, 2),  # no more than every sample has
+        ({"a": [0, 2], "b": [0, 1, 2]}, None, 1),  # not beyond a gap
+        ({"a": [1, 2], "b": [1, 2]}, None, 2),
+        ({"a": [0, 1, 2], "b": [0, 1, 2]}, 1, 2),
+        ({"a": [0], "b": [0]}, 5, 1),
+        ({"a": [0], "b": [1]}, None, 1),
+    ],
+)
+def test_it_can_give_as_many_repeats_as_are_recorded_of_every_sample(tmp_path, repeats, offset, most):
+    assert most_repeats_of(ReplayProvider(recorded(tmp_path, **repeats), repeat_offset=offset)) == most

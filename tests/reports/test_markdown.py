@@ -167,3 +167,10 @@ def test_more_samples_than_are_shown_are_counted(make_run, check, verdict):
     text = markdown(tell(verdict(Status.FAIL, check(moved=moved)), run, run))
     assert text.count("<details>") == text.count("</details>") == 5
     assert "and 4 more samples" in text
+
+
+def test_a_stopped_run_says_on_what_its_numbers_rest(make_run, check, verdict):
+    run = make_run({"a": [0.0], "b": [0.0]}, skipped={("b", 0)})
+    measured = {"correct": {"scored": 1, "missing": 0, "mean": 0.0}}
+    text = markdown(tell(verdict(Status.FAIL, check(), metrics=measured), run))
+    assert "| correct | – | 0.0000 |  |\n\n_over the 1 of 2 samples that were asked_" in text

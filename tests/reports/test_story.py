@@ -5,7 +5,7 @@ import pytest
 from aigate.core.response import FaultKind
 from aigate.core.score import MetricSpec
 from aigate.core.verdict import Moved, Reason, Status
-from aigate.reports.story import tell
+from aigate.reports.story import more_moved, tell
 
 FAIL, PASS, INCONCLUSIVE, ERROR = Status.FAIL, Status.PASS, Status.INCONCLUSIVE, Status.ERROR
 
@@ -54,9 +54,15 @@ def test_a_pass_shows_what_moved_against_the_baseline_all_the_same(runs, check, 
 
 
 @pytest.mark.parametrize(
-    ("status", "order"), [(FAIL, ["fail", "error", "unsure"]), (ERROR, ["error", "fail", "unsure"])]
+    ("status", "order", "notes"),
+    [
+        (FAIL, ["fail"], ("b correct: unsure", "c correct: error", "a correct: a note")),
+        (ERROR, ["error", "fail", "unsure"], ("a correct: a note",)),
+    ],
 )
-def test_the_causes_come_in_the_order_of_their_weight(runs, check, verdict, status, order):
+def test_the_causes_come_in_the_order_of_their_weight_and_those_of_a_fail_are_what_failed(
+    runs, check, verdict, status, order, notes
+):
     checks = [
         check(PASS, check="a", reasons=(Reason("x", "a note", "not this"),)),
         check(INCONCLUSIVE, check="b", reasons=(Reason("x", "unsure", "more samples"),)),
@@ -67,7 +73,7 @@ def test_the_causes_come_in_the_order_of_their_weight(runs, check, verdict, stat
     assert [line.split(": ")[1] for line in story.why] == order
     hints = {"fail": "read it", "error": "repair it", "unsure": "more samples"}
     assert list(story.next_steps) == [hints[word] for word in order]
-    assert story.notes == ("a correct: a note",)
+    assert story.notes == notes
 
 
 def test_both_answers_the_question_and_the_reference_are_shown(make_run, check, verdict):
@@ -131,3 +137,81 @@ def test_slices_that_fell_beyond_chance_are_marked(runs, check, verdict):
     story = tell(verdict(FAIL, check(details={"slices": rows})), *runs)
     assert [found.fell for found in story.slices] == [True, False, False]
     assert {found.metric for found in story.slices} == {"correct"}
+
+
+# --- runs that were stopped -------------------------------------------------------------------------------------------
+
+
+def test_what_an_early_stop_skipped_is_no_answer_of_the_candidate(make_run, check, verdict):
+    asked_once = {"a": [0.0, 1.0], "b": [0.0, 1.0]}
+    now = make_run(asked_once, outputs={"a": "wrong", "b": "never"}, skipped={("a", 1), ("b", 0), ("b", 1)})
+    before = make_run({"a": [1.0], "b": [1.0]}, outputs={"a": "right", "b": "right"})
+    first, second = tell(verdict(FAIL, check(moved=moved("ab"))), now, before).moved
+    assert (first.candidate.text, first.candidate.score) == ("wrong", 0.0)
+    assert second.candidate is None
+    assert second.baseline.text == "right"
+
+
+def test_both_numbers_of_a_metric_are_of_the_samples_that_the_candidate_was_asked(make_run, check, verdict):
+    before = make_run({"a": [1.0, 0.0], "b": [1.0, 1.0], "c": [0.0, 0.0], "d": [0.0, 0.0]})
+    now = make_run({id_: [1.0, 1.0] for id_ in "abcd"}, skipped={("b", 1), *((id_, n) for id_ in "cd" for n in (0, 1))})
+    measured = {"correct": {"scored": 3, "missing": 0, "mean": 1.0}}
+    story = tell(verdict(FAIL, check(), metrics=measured), now, before)
+    assert [(row.baseline, row.candidate) for row in story.metrics] == [(0.75, 1.0)]
+    assert story.metrics_over == "over the 2 of 4 samples that were asked"
+
+
+def test_a_run_that_was_asked_whole_is_compared_with_all_of_the_baseline(make_run, check, verdict):
+    before = make_run({"a": [1.0], "b": [0.0], "gone": [0.0]})
+    now = make_run({"a": [1.0, 1.0], "b": [1.0, 1.0]}, skipped={("a", 1), ("b", 1)})
+    measured = {"correct": {"scored": 2, "missing": 0, "mean": 1.0}}
+    story = tell(verdict(FAIL, check(), metrics=measured), now, before)
+    assert story.metrics[0].baseline == pytest.approx(1 / 3)
+    assert story.metrics_over == ""
+
+
+@pytest.mark.parametrize(
+    ("fields", "ends"),
+    [
+        ({"look": 2, "looks": 5, "share_used": 3 / 7}, "is at least 0.85, decided early on 3 of them"),
+        ({"look": 2, "looks": 5, "share_used": 3 / 7, "status": INCONCLUSIVE}, "0.85, not decided on 3 of them"),
+        ({"look": 5, "looks": 5, "share_used": 3 / 7}, "is at least 0.85"),
+        ({"look": 1, "looks": 2, "share_used": 1.0}, "is at least 0.85"),  # all samples, fewer repeats
+        ({"share_used": 3 / 7}, "is at least 0.85"),
+    ],
+)
+def test_a_threshold_that_was_decided_on_a_part_says_so(runs, check, verdict, fields, ends):
+    story = tell(verdict(FAIL, check(check="min-score", threshold=0.85, **fields)), *runs)
+    assert "over all 7 samples of suite" in story.threshold_means
+    assert story.threshold_means.endswith(ends)
+
+
+def test_samples_that_a_look_left_out_are_not_taken_for_such_as_hold_nothing_to_judge_by(runs, check, verdict):
+    early = {"look": 2, "looks": 5, "share_used": 3 / 7, "details": {"not_applicable": 1}}
+    story = tell(verdict(FAIL, check(check="min-score", threshold=0.85, **early)), *runs)
+    assert "all 7 samples" in story.threshold_means
+
+
+# --- how many moved ---------------------------------------------------------------------------------------------------
+
+
+def test_a_comparison_that_lists_no_more_knows_how_many_moved(runs, check, verdict):
+    fifty = tuple(Moved(f"s{n}", 1.0, 0.0) for n in range(50))
+    story = tell(verdict(FAIL, check(moved=fifty, details={"worse": 70, "better": 10})), *runs)
+    assert (story.more_moved, story.all_counted) == (75, True)
+    assert more_moved(story) == "… and 75 more samples that moved; --format json lists the worst 50 of each check"
+
+
+def test_where_it_is_not_known_how_many_moved_the_count_is_a_least_one(runs, check, verdict):
+    fifty = tuple(Moved(f"s{n}", 1.0, 0.0) for n in range(50))
+    lowest = check(check="min-score", moved=fifty)
+    story = tell(verdict(FAIL, lowest), *runs)
+    assert more_moved(story).startswith("… and at least 45 more samples")
+    both = tell(verdict(FAIL, lowest, check(moved=fifty[:3], details={"worse": 70, "better": 0})), *runs)
+    assert (both.more_moved, both.all_counted) == (65, False)
+
+
+def test_a_list_that_is_not_full_is_all_there_is(runs, check, verdict):
+    story = tell(verdict(FAIL, check(moved=moved("gfedcb"), details={"worse": 9, "better": 0})), *runs)
+    assert more_moved(story) == "… and 1 more sample that moved; --format json lists the worst 50 of each check"
+    assert more_moved(tell(verdict(FAIL, check(moved=moved("abc"))), *runs)) == ""

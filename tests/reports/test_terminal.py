@@ -164,3 +164,23 @@ def test_samples_are_counted_with_their_groups_where_these_are_fewer(make_run, c
     text = printed(tell(verdict(Status.FAIL, check(n_samples=40, n_groups=7)), run, run))
     assert "40 in 7" in text
     assert "groups" in text
+
+
+def test_a_stopped_run_says_on_what_its_numbers_rest_and_how_many_moved(make_run, check, verdict):
+    run = make_run({f"s{n}": [0.0] for n in range(9)}, skipped={("s8", 0)})
+    moved = tuple(Moved(f"s{n}", 1.0, 0.0) for n in range(8))
+    measured = {"correct": {"scored": 8, "missing": 0, "mean": 0.0}}
+    text = printed(tell(verdict(Status.FAIL, check(moved=moved), metrics=measured), run), columns="120")
+    assert "over the 8 of 9 samples that were asked" in text
+    assert "… and 3 more samples that moved; --format json lists the worst 50 of each check" in text
+    whole = printed(tell(verdict(Status.FAIL, check(), metrics=measured), make_run({"a": [0.0]})))
+    assert "were asked" not in whole
+
+
+def test_a_pipe_that_nobody_reads_is_an_error_and_not_the_exit_code_of_a_failed_gate():
+    class Closed(io.StringIO):
+        def write(self, text):
+            raise BrokenPipeError
+
+    with pytest.raises(BrokenPipeError):
+        console_for(Closed()).print("a note")

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from aigate.core.ledger import Outcome
+from aigate.core.looks import Look, LookPlan
 from aigate.core.response import Fault, FaultKind, Response
 from aigate.core.run import Result, RunHeader
 from aigate.core.runfile import decode, decode_partial
@@ -258,3 +259,38 @@ def test_a_header_holds_what_identifies_the_run(path):
     row = json.loads(read_lines(path)[0])
     assert row["format"] == "aigate.run/1"
     assert row["version"] == "m/1/v1"
+
+
+PARTS = LookPlan((Look(2, 1), Look(4, 1)))
+TWICE = LookPlan((Look(4, 1), Look(4, 3)))
+
+
+def planned(looks):
+    return replace(HEADER, looks=looks, repeats=1 if looks is None else looks.looks[-1].repeats)
+
+
+@pytest.mark.parametrize("begun", [None, PARTS, TWICE])
+@pytest.mark.parametrize("asked", [None, PARTS, TWICE])
+def test_a_run_that_is_gone_on_with_keeps_the_looks_and_repeats_it_was_begun_with(path, begun, asked):
+    interrupted(path, scored("a"), header=planned(begun))
+    with RunWriter(path, planned(asked), resume=True) as writer:
+        assert (writer.header.looks, writer.header.repeats) == (begun, planned(begun).repeats)
+    header = decode_partial(read_lines(path), source="s").header
+    assert (header.looks, header.repeats) == (begun, planned(begun).repeats)
+
+
+@pytest.mark.parametrize(
+    ("begun", "asked"), [(planned(TWICE), replace(HEADER, repeats=3)), (HEADER, replace(HEADER, repeats=2))]
+)
+def test_a_run_begun_with_other_repeats_is_refused(path, begun, asked):
+    interrupted(path, scored("a"), header=begun)
+    with pytest.raises(RunFileError, match="made with another repeats"):
+        RunWriter(path, asked, resume=True)
+    other = interrupted(path.with_name("other.jsonl"), scored("a"), header=asked)
+    with pytest.raises(RunFileError, match="made with another repeats"):
+        RunWriter(other, begun, resume=True)
+
+
+def test_a_new_run_has_the_looks_that_are_asked_for(path):
+    assert finished(path, scored("a"), header=planned(PARTS)).header.looks == PARTS
+    assert finished(path, scored("a"), header=planned(None)).header.looks is None

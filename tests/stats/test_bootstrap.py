@@ -1,6 +1,7 @@
 """BB-1: exact where answers only break, safe elsewhere, and the same from test and interval."""
 
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -75,16 +76,16 @@ def test_unequal_groups_agree_with_the_formula(mass):
     means = reference_means(sums, sizes, end=-1.0, mass=mass, size=1.0, draws=100_000, seed=9)
     expected = np.count_nonzero(means <= -MARGIN) / len(means)
     assert 0.05 < expected < 0.95
-    p = bb1_test(sums, sizes, margin=MARGIN, seed=1, draws=100_000, pseudo_mass=mass)
+    p = bb1_test(sums, sizes, margin=MARGIN, seed=1, draws=100_000, midp=mass == 0.5)
     assert abs(p - expected) < 4 * math.sqrt(2) * standard_error(expected, 100_000)
-    low, high = bb1_interval(sums, sizes, seed=1, draws=100_000, pseudo_mass=mass)
+    low, high = bb1_interval(sums, sizes, seed=1, draws=100_000, midp=mass == 0.5)
     assert low == pytest.approx(np.quantile(means, 0.05), abs=2e-3)
     upper = reference_means(sums, sizes, end=1.0, mass=mass, size=1.0, draws=100_000, seed=8)
     assert high == pytest.approx(np.quantile(upper, 0.95), abs=2e-3)
 
 
 def false_pass_on_pure_breakage(n, mass=1.0):
-    p = [bb1_test(broken(k, n), np.ones(n), margin=MARGIN, seed=1, pseudo_mass=mass) for k in range(n // 2)]
+    p = [bb1_test(broken(k, n), np.ones(n), margin=MARGIN, seed=1, midp=mass == 0.5) for k in range(n // 2)]
     return sum(binom.pmf(k, n, MARGIN) for k, p_k in enumerate(p) if p_k <= 0.05)
 
 
@@ -188,6 +189,35 @@ def test_blocks_of_draws_do_not_change_the_law(monkeypatch):
     assert bb1_test(sums, np.ones(50), margin=MARGIN, seed=1) == whole
 
 
+@pytest.mark.parametrize("level", [None, 0.05])
+def test_a_draw_that_is_the_margin_itself_counts_against_a_pass(level):
+    # Every unit lost exactly the margin, and the pseudo-case weighs too little to move a mean.
+    sizes = np.tile([1.0, 2.0, 4.0], 20)
+    assert bb1_test(-0.5 * sizes, sizes, margin=0.5, seed=1, pseudo_size=1e-30, level=level) == 1.0
+    assert bb1_test(-0.5 * sizes + 1e-9, sizes, margin=0.5, seed=1, pseudo_size=1e-30, draws=999) == 0.001
+
+
+def test_fifty_thousand_different_units_are_drawn_in_blocks_of_few_megabytes():
+    sums = np.random.default_rng(8).uniform(-0.5, 0.5, 50_000)
+    tracemalloc.start()
+    try:
+        p = bb1_test(sums, np.ones(50_000), margin=0.003, seed=1)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert 0.0 < p < 1.0
+    assert peak < 100 * 2**20
+
+
+def test_fifty_thousand_different_units_are_drawn_as_the_points_of_a_grid():
+    sums = np.random.default_rng(8).uniform(-0.5, 0.5, 50_000)
+    rows, counts = bootstrap._atoms(bootstrap._Units(sums, np.ones(50_000)))
+    assert len(rows) <= bootstrap.GRID_STEPS + 1
+    assert counts is not None
+    assert counts.sum() == pytest.approx(50_000)
+    assert counts @ rows == pytest.approx([sums.sum(), 50_000])
+
+
 def test_nothing_to_judge_never_passes():
     assert bb1_test([], [], margin=MARGIN, seed=1) == 1.0
     assert bb1_interval([], [], seed=1) == (-1.0, 1.0)
@@ -204,7 +234,6 @@ def test_nothing_to_judge_never_passes():
         ({"margin": 5}, "margin"),
         ({"margin": -0.1}, "margin"),
         ({"draws": 0}, "draws"),
-        ({"pseudo_mass": 0.0}, "pseudo_mass"),
         ({"pseudo_size": float("nan")}, "pseudo_size"),
     ],
 )

@@ -14,10 +14,12 @@ from aigate.stats.power import (
     SD_GRADED,
     VarianceComponents,
     block_floor,
+    pass_floor_margin,
     pass_floor_units,
     repeats_needed,
     samples_needed,
     smallest_detectable_drop,
+    smallest_detectable_loss,
     variance_components,
 )
 from aigate.stats.relabel import TrialUnit, relabel_test
@@ -194,3 +196,95 @@ def test_block_floor_is_where_relabelling_begins_to_block(alpha):
 def test_an_argument_out_of_range_is_named(call, name):
     with pytest.raises(ValueError, match=f"^{name}: got"):
         call()
+
+
+@pytest.mark.parametrize(("candidate", "baseline", "lost"), [(1, 1, 5), (1, 2, 3), (1, 5, 2), (3, 5, 1)])
+def test_with_repeats_fewer_lost_samples_can_block(candidate, baseline, lost):
+    assert block_floor(0.05, candidate_repeats=candidate, baseline_repeats=baseline) == lost
+
+    def p_of(k):
+        units = [TrialUnit(np.zeros((1, candidate, 1)), np.ones((1, baseline, 1)), np.ones((1, 1)))] * k
+        units += [TrialUnit(np.ones((1, candidate, 1)), np.ones((1, baseline, 1)), np.ones((1, 1)))] * 10
+        return relabel_test(units, seed=1).p[0]
+
+    assert p_of(lost) <= 0.05
+    assert lost == 1 or p_of(lost - 1) > 0.05
+
+
+@pytest.mark.parametrize("repeats", [(0, 1), (1, 0)])
+def test_a_block_without_repeats_is_refused(repeats):
+    with pytest.raises(ValueError, match="expected 1 or more"):
+        block_floor(candidate_repeats=repeats[0], baseline_repeats=repeats[1])
+
+
+@pytest.mark.parametrize("n", [1, 5, 40, 59, 1000])
+def test_the_least_margin_of_single_samples_is_in_closed_form(n):
+    assert pass_floor_margin([1.0] * n) == pytest.approx(1 - 0.05 ** (1 / n), abs=1e-12)
+
+
+@pytest.mark.parametrize("sizes", [[5.0] * 30, [1.0, 2.0, 7.0] * 9])
+def test_at_the_least_margin_of_groups_the_bayesian_bootstrap_just_passes(sizes):
+    margin = pass_floor_margin(sizes, alpha=0.1)
+    p = bb1_test(np.zeros(len(sizes)), sizes, margin=margin, seed=3, draws=200_000)
+    assert p == pytest.approx(0.1, abs=0.003)
+
+
+@pytest.mark.parametrize("sizes", [[5.0] * 30, [1.0, 2.0, 7.0] * 9])
+@pytest.mark.parametrize("pseudo_size", [0.5, 2.0, 7.0])
+def test_the_least_margin_with_a_larger_unseen_group_is_where_the_bayesian_bootstrap_begins_to_pass(sizes, pseudo_size):
+    low, high = 0.0, 0.9
+    for _ in range(30 if len(set(sizes)) == 1 else 12):
+        margin = (low + high) / 2
+        p = bb1_test(np.zeros(len(sizes)), sizes, margin=margin, seed=3, draws=50_000, pseudo_size=pseudo_size)
+        low, high = (low, margin) if p <= 0.05 else (margin, high)
+    # Units of one size are in closed form; those of several are drawn.
+    found = pass_floor_margin(sizes, pseudo_size=pseudo_size)
+    assert found == pytest.approx(high, rel=1e-6 if len(set(sizes)) == 1 else 0.02)
+
+
+@pytest.mark.parametrize("size", [0.0, -1.0, float("inf"), float("nan")])
+def test_an_unseen_group_without_a_size_is_refused(size):
+    with pytest.raises(ValueError, match="^pseudo_size: got"):
+        pass_floor_margin([1.0], pseudo_size=size)
+
+
+def test_no_margin_is_large_enough_without_units():
+    assert pass_floor_margin([]) == 1.0
+
+
+@pytest.mark.parametrize("sizes", [[0.0], [1.0, -1.0], [float("nan")]])
+def test_sizes_that_are_none_are_refused(sizes):
+    with pytest.raises(ValueError, match="unit_sizes"):
+        pass_floor_margin(sizes)
+
+
+@pytest.mark.parametrize(("sd", "n", "size"), [(0.4, 50, 1.0), (0.1, 500, 1.0), (0.2, 40, 5.0), (0.0, 100, 1.0)])
+def test_a_detectable_loss_solves_its_equation(sd, n, size):
+    x = smallest_detectable_loss(sd, n, samples_per_unit=size, alpha=0.02, power=0.9)
+    z_alpha, z_power = 2.0537489106318225, 1.2815515655446004
+    needed = z_alpha * math.sqrt(sd**2 + x / size) + z_power * math.sqrt(sd**2 + x * (1 - x) / size)
+    assert x * math.sqrt(n) == pytest.approx(needed)
+    assert x > smallest_detectable_drop(sd, n, alpha=0.02, power=0.9)
+
+
+def test_a_detectable_loss_is_what_the_relabelling_test_finds():
+    """Of 0/1 samples lost whole, at least about 80 % of the falls of that size; far fewer at the other formula."""
+    random, n, found = np.random.default_rng(11), 100, {}
+    right = np.full(n, 0.92)
+    sd = math.sqrt(2 * 0.92 * 0.08)
+    for name, drop in (("loss", smallest_detectable_loss(sd, n)), ("drop", smallest_detectable_drop(sd, n))):
+        blocks = 0
+        for run in range(200):
+            baseline = (random.random(n) < right) * 1.0
+            candidate = (random.random(n) < right * (random.random(n) > drop / 0.92)) * 1.0
+            units = [TrialUnit([[[c]]], [[[b]]], [[1.0]]) for c, b in zip(candidate, baseline, strict=True) if c != b]
+            blocks += relabel_test(units, seed=run, draws=999, max_draws=999).p[0] <= 0.05
+        found[name] = blocks / 200
+    assert found["loss"] >= 0.70
+    assert found["drop"] <= found["loss"] - 0.10
+
+
+def test_nothing_lost_is_found_without_units():
+    assert smallest_detectable_loss(0.4, 0) == 1.0
+    with pytest.raises(ValueError, match="samples_per_unit"):
+        smallest_detectable_loss(0.4, 10, samples_per_unit=0.5)

@@ -9,6 +9,8 @@ from aigate.cli.options import (
     add_command,
     add_suite,
     chosen,
+    named_anchor,
+    named_baseline,
     policy_in_force,
     require_same_suite,
     without_threshold,
@@ -98,6 +100,7 @@ def promote(arguments: argparse.Namespace, context: Context) -> int:
     from aigate.errors import BaselineError
     from aigate.gating.checks.min_score import MinScore
     from aigate.gating.decision import gate
+    from aigate.gating.integrity import skipped_samples
     from aigate.running.provenance import utc_now
     from aigate.storing.baselines import Baselines
     from aigate.storing.runs import load_run
@@ -113,17 +116,32 @@ def promote(arguments: argparse.Namespace, context: Context) -> int:
             f"{candidate.source}: not promoted: {told}", hint="lower it in suite.toml, where it is reviewed"
         )
 
+    if skipped := skipped_samples(candidate):
+        told = f"it was stopped early: {len(skipped)} of {len(candidate.samples)} samples were never asked"
+        raise BaselineError(
+            f"{candidate.source}: not promoted: {told}",
+            hint=f"answer the rest: aigate eval --resume --no-early-stop --out {candidate.source}",
+        )
+    name = found["baseline"]
+    main_name = chosen(without_threshold(context), {"suite": arguments.suite})["baseline"]
+    anchor = None if name == found["anchor"] else named_anchor(found, explicit=False)
+
     def decide(current: Run | None) -> Verdict:
+        if (
+            current is None
+            and name == found["anchor"]
+            and (main := named_baseline(found.suite, main_name, explicit=False))
+        ):
+            return gate(candidate, policy, baseline=main)  # the first anchor is as good as the baseline
         if current is None:
             return gate(candidate, _first(policy, candidate))
-        verdict = gate(candidate, policy, baseline=current)
+        verdict = gate(candidate, policy, baseline=current, anchor=anchor)
         if arguments.new_line is None:
             return verdict
         _require_new_line(verdict)
         return gate(candidate, _first(policy, candidate))
 
     baselines = Baselines(found.suite.path / "baselines")
-    name = found["baseline"]
     promotion = baselines.promote(candidate, name, decide=decide, now=utc_now(), new_line=arguments.new_line)
     print(f"{promotion.name}: {promotion.version}  {promotion.run_digest}", file=context.stdout)
     print("next: commit the suite's baselines folder", file=context.stderr)

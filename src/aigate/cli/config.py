@@ -81,4 +81,6 @@ def _policy_rows(given: Mapping[str, Any] | None, source: str) -> dict[str, tupl
 
 
 def _shown(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
     return "not set" if value is None else str(value)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +14,7 @@ from aigate.cli.options import (
     add_format,
     add_suite,
     chosen,
+    named_anchor,
     named_baseline,
     policy_in_force,
 )
@@ -22,10 +25,14 @@ if TYPE_CHECKING:
     from aigate.gating.policy import Policy
     from aigate.running.evaluation import Choices, Conditions
 
-__all__ = ["add_parser", "run"]
+__all__ = ["add_parser", "most_repeats", "run"]
 
 IMPLIED = {"--recorded": "replay", "--target": "callable", "--base-url": "openai", "--model": "openai"}
-SETTINGS = ("suite", "version", "provider", "baseline", "repeats", "concurrency", "threshold", "recorded")
+SETTINGS = (
+    *("suite", "version", "provider", "recorded", "base_url", "api_key_env", "threshold", "baseline", "anchor"),
+    *("repeats", "max_repeats", "early_stop", "concurrency", "timeout_s", "retries"),
+)
+MOST_REPEATS = 3  # where nobody says how many: two further answers remove most of what scatter they can remove
 
 
 def add_parser(commands: Any) -> None:
@@ -61,6 +68,12 @@ def add_parser(commands: Any) -> None:
         help="an option of the provider; VALUE is JSON or text",
     )
     what.add_argument("--repeats", metavar="N", help="answers per sample (default 1)")
+    what.add_argument(
+        "--max-repeats",
+        metavar="N",
+        help="up to N answers per sample, the further ones only while nothing is decided (default 3 where --repeats is "
+        "not given and the provider can; 1: never more than one)",
+    )
     what.add_argument("--limit", metavar="N", type=int, help="only the first N samples; a subset cannot pass")
     what.add_argument(
         "--tag", metavar="TAG", action="append", default=[], help="only samples with this tag; a subset cannot pass"
@@ -68,6 +81,14 @@ def add_parser(commands: Any) -> None:
     how = parser.add_argument_group("how it is decided")
     how.add_argument("--threshold", metavar="T", help="the mean of the primary metric must be at least T, in [0, 1]")
     how.add_argument("--baseline", metavar="NAME|RUN", help="a baseline of the suite, or a run file (default main)")
+    how.add_argument(
+        "--anchor",
+        metavar="NAME|RUN",
+        help="an older baseline to compare with too, against slow drift (default: anchor, where the suite has one)",
+    )
+    how.add_argument(
+        "--strict", action="store_true", help="refuse, before any call, a margin that the suite is too small to see"
+    )
     where = parser.add_argument_group("running")
     where.add_argument("--concurrency", metavar="N", help="requests in flight (default 8)")
     where.add_argument(
@@ -75,7 +96,12 @@ def add_parser(commands: Any) -> None:
     )
     where.add_argument("--retries", metavar="N", help="attempts after the first, where a retry can help (default 4)")
     where.add_argument("--out", metavar="RUN", help="the run file to write (default .aigate/runs/SUITE/VERSION.jsonl)")
-    where.add_argument("--resume", action="store_true", help="go on with the interrupted run in --out")
+    where.add_argument("--resume", action="store_true", help="go on with the interrupted or stopped run in --out")
+    where.add_argument(
+        "--early-stop",
+        action=argparse.BooleanOptionalAction,
+        help="stop asking once the verdict is certain (default); --no-early-stop: ask everything that is planned",
+    )
     where.add_argument("--quiet", action="store_true", help="no progress")
     add_format(parser)
     parser.set_defaults(run=run)
@@ -88,19 +114,21 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
     from aigate.gating.decision import gate
     from aigate.running.evaluation import execute
 
-    found, conditions, policy = _prepared(arguments, context)
-    baseline = _baseline(found, context)
-    out = Path(arguments.out or _default_out(found, conditions))
-    _refuse_to_overwrite(out, baseline)
-    total = len(conditions.plan.samples) * conditions.plan.repeats
+    found, prepared, policy = _prepared(arguments, context)
+    baseline, anchor = _baseline(found, context), named_anchor(found, explicit=found.given("anchor"))
+    out = Path(arguments.out or _default_out(found, prepared))
+    _refuse_to_overwrite(out, {"baseline": baseline, "anchor": anchor})
+    conditions = _planned(found, prepared, policy, baseline=baseline, anchor=anchor, context=context)
+    total, planned = conditions.plan.repeats * len(conditions.plan.samples), _told_looks(conditions)
     try:
-        with progress_for(context.stderr, total=total, quiet=arguments.quiet) as progress:
-            candidate = execute(conditions, out, resume=arguments.resume, progress=progress)
+        with progress_for(context.stderr, total=total, planned=planned, quiet=arguments.quiet) as progress:
+            looked = None if progress is None else progress.looked
+            candidate = execute(conditions, out, resume=arguments.resume, progress=progress, looked=looked)
     except KeyboardInterrupt:
         kept = f"aigate: interrupted; what was answered is kept in {out}"
         print(f"{kept}\n  next: the same command with --resume --out {out}", file=context.stderr)
         return 130
-    verdict = gate(candidate, policy, baseline=baseline)
+    verdict = gate(candidate, policy, baseline=baseline, anchor=anchor)
     return deliver(verdict, candidate, baseline, arguments=arguments, context=context, stored=out)
 
 
@@ -112,10 +140,11 @@ def _prepared(arguments: argparse.Namespace, context: Context) -> tuple[Chosen, 
     from aigate.running.evaluation import prepare, primary_metric, scorers_of
 
     provider = _implied_provider(arguments)
-    flags = {key: getattr(arguments, key) for key in (*SETTINGS, "base_url", "api_key_env", "timeout_s", "retries")}
+    flags = {key: getattr(arguments, key) for key in SETTINGS}
     found = chosen(context, {**flags, "provider": provider})
     scorers = scorers_of(found.suite)
     policy = policy_in_force(found, primary_metric(found.suite, scorers))
+    policy = replace(policy, strict=policy.strict or arguments.strict)
     policy.require_metrics(
         [scorer.spec.metric for scorer in scorers],
         run_metric_names(scorers),
@@ -190,23 +219,118 @@ def _option(text: str) -> tuple[str, Any]:
 
 def _baseline(found: Chosen, context: Context) -> Run | None:
     """The baseline, where there is one: prompts and provider versions are held against it whatever the policy says."""
-    asked_for = found.settings["baseline"].origin.startswith(("flag", "AIGATE_"))
-    run = named_baseline(found.suite, found["baseline"], explicit=asked_for)
+    run = named_baseline(found.suite, found["baseline"], explicit=found.asked_for("baseline"))
     if run is None and found.given("baseline"):
-        told = (
-            f"note: {found.settings['baseline'].origin} names the baseline '{found['baseline']}', which does not exist"
-        )
-        print(told, file=context.stderr)
+        told = f"{found.settings['baseline'].origin} names the baseline '{found['baseline']}', which does not exist"
+        _note(told, context)
     return run
+
+
+def _planned(
+    found: Chosen, prepared: Conditions, policy: Policy, *, baseline: Run | None, anchor: Run | None, context: Context
+) -> Conditions:
+    """The looks fixed, before anything is asked, and what this suite cannot see said."""
+    from aigate.gating.early_stop import asked_first, plan_looks, settled_by
+    from aigate.providers.base import is_offline
+    from aigate.running.evaluation import with_looks
+
+    samples, early_stop = prepared.plan.samples, found["early-stop"]
+    max_repeats = _max_repeats(found, prepared, context)
+    looks = plan_looks(
+        samples, policy, baseline, repeats=prepared.plan.repeats, max_repeats=max_repeats, early_stop=early_stop
+    )
+    _tell_power(prepared, policy, baseline, most_repeats=max_repeats, context=context)
+    stops = early_stop and not is_offline(prepared.plan.provider)  # what calls nothing is answered whole
+    settled = settled_by(policy, baseline, anchor) if stops else None
+    return with_looks(prepared, looks, settled=settled, first=asked_first(samples, policy))
+
+
+def _max_repeats(found: Chosen, prepared: Conditions, context: Context) -> int:
+    """The most answers per sample that may be asked for while nothing is decided.
+
+    Raises:
+        UsageError: Fewer than are asked for in any case.
+    """
+    from aigate.errors import UsageError
+    from aigate.providers.base import most_repeats_of
+
+    repeats, asked = prepared.plan.repeats, found["max-repeats"]
+    able = most_repeats_of(prepared.plan.provider)
+    if asked is None:
+        return most_repeats(found, able=able)
+    if asked < repeats:
+        here, there = (found.settings[key].origin for key in ("max-repeats", "repeats"))
+        told = f"{here}: max-repeats is {asked}, and repeats is {repeats} ({there})"
+        raise UsageError(told, hint=f"give --max-repeats {repeats} or more, or fewer --repeats")
+    if able is not None and asked > max(able, repeats):
+        name = prepared.plan.provider.name
+        told = f"max-repeats is {asked}, and '{name}' has {able} different answers per sample: no more are asked"
+        _note(told, context)
+        return max(able, repeats)
+    return int(asked)
+
+
+def most_repeats(found: Chosen, *, able: int | None) -> int:
+    """The most answers per sample that these settings allow, of a provider that can give `able` different ones.
+
+    Args:
+        found: The settings; `repeats` are asked in any case.
+        able: None for any number.
+    """
+    repeats, asked = int(found["repeats"]), found["max-repeats"]
+    if asked is None:
+        asked = MOST_REPEATS if found["early-stop"] and not found.given("repeats") else repeats
+    return max(repeats, int(asked) if able is None else min(int(asked), able))
+
+
+def _tell_power(
+    prepared: Conditions, policy: Policy, baseline: Run | None, *, most_repeats: int, context: Context
+) -> None:
+    """Say what this suite cannot see, and what can never pass, before any call is paid for.
+
+    Raises:
+        UsageError: The policy is strict, and a margin is smaller than what can be seen.
+    """
+    from aigate.errors import UsageError
+    from aigate.gating.planning import power_warnings, provider_bump_warning, strict_problems
+
+    samples = prepared.plan.samples
+    planned = {"repeats": prepared.plan.repeats, "most_repeats": most_repeats}
+    if policy.strict and (problems := strict_problems(policy, samples, baseline, **planned)):
+        raise UsageError(f"strict: {'; '.join(problems)}", hint="'aigate goldens power' shows what this suite can see")
+    bump = provider_bump_warning(policy, prepared.header, baseline)
+    for warning in (*power_warnings(policy, samples, baseline, **planned), *((bump,) if bump else ())):
+        _note(warning, context)
+
+
+def _note(text: str, context: Context) -> None:
+    """Tell something that changes nothing, wrapped like the verdict."""
+    from textwrap import wrap
+
+    from rich.text import Text
+
+    from aigate.reports.terminal import console_for
+    from aigate.reports.text import printable
+
+    console = console_for(context.stderr, environ_columns=context.environ.get("COLUMNS"))
+    with suppress(OSError):  # nobody reads on (`2>&1 | head -1`): what changes nothing does not end the run
+        for line in wrap(printable(f"note: {text}"), console.width):  # rich leaves a space where it breaks a line
+            console.print(Text(line))
+
+
+def _told_looks(conditions: Conditions) -> int:
+    """How many looks there are to tell of; 0 where everything is asked anyway."""
+    return 0 if conditions.settled is None or conditions.header.looks is None else len(conditions.header.looks.looks)
 
 
 def _default_out(found: Chosen, conditions: Conditions) -> Path:
     return Path(found["out-dir"]) / found.suite.name / f"{conditions.header.version.tag}.jsonl"
 
 
-def _refuse_to_overwrite(out: Path, baseline: Run | None) -> None:
+def _refuse_to_overwrite(out: Path, used: Mapping[str, Run | None]) -> None:
     from aigate.errors import UsageError
 
     written = {out.resolve(), out.with_name(f"{out.name}.previous").resolve()}
-    if baseline is not None and baseline.source and Path(baseline.source).resolve() in written:
-        raise UsageError(f"--out {out} would write over the baseline", hint="choose another --out")
+    for name, run in used.items():
+        if run is not None and run.source and Path(run.source).resolve() in written:
+            raise UsageError(f"--out {out} would write over the {name}", hint="choose another --out")

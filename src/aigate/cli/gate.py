@@ -10,6 +10,7 @@ from aigate.cli.options import (
     add_format,
     add_suite,
     chosen,
+    named_anchor,
     named_baseline,
     policy_in_force,
     require_same_suite,
@@ -41,6 +42,10 @@ def add_run_and_baseline(parser: argparse.ArgumentParser) -> None:
     """A run, what it is held against, and by which policy."""
     parser.add_argument("candidate", metavar="RUN", help="the run under test")
     parser.add_argument("--baseline", metavar="NAME|RUN", help="a run file, or the name of a baseline of --suite")
+    parser.add_argument("--anchor", metavar="NAME|RUN", help="an older run beside the baseline (default anchor)")
+    parser.add_argument(
+        "--strict", action="store_true", help="count what was not seen against a pass: see aigate goldens power"
+    )
     add_suite(parser)
     parser.add_argument("--threshold", metavar="T", help="the mean of the primary metric must be at least T, in [0, 1]")
 
@@ -50,27 +55,32 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
     from aigate.cli.output import deliver
     from aigate.gating.decision import gate
 
-    candidate, baseline, policy = decided(arguments, context)
-    verdict = gate(candidate, policy, baseline=baseline)
+    candidate, baseline, anchor, policy = decided(arguments, context)
+    verdict = gate(candidate, policy, baseline=baseline, anchor=anchor)
     return deliver(verdict, candidate, baseline, arguments=arguments, context=context)
 
 
-def decided(arguments: argparse.Namespace, context: Context) -> tuple[Run, Run | None, Policy]:
-    """The runs and the policy that the arguments name.
+def decided(arguments: argparse.Namespace, context: Context) -> tuple[Run, Run | None, Run | None, Policy]:
+    """Candidate, baseline, anchor and the policy that the arguments name.
 
     The policy is the one stored in the candidate's run; with `--suite`, the one that suite has now.
     """
+    from dataclasses import replace
+
     from aigate.storing.runs import load_run
 
     candidate = load_run(arguments.candidate)
     if arguments.suite is None:
         policy = _stored_policy(candidate, _threshold(arguments))
-        return candidate, _baseline(arguments, context, candidate), policy
-    flags = {"suite": arguments.suite, "threshold": arguments.threshold, "baseline": arguments.baseline}
-    found = chosen(without_threshold(context), flags)
-    require_same_suite(candidate, found.suite)
-    baseline = named_baseline(found.suite, found["baseline"], explicit=arguments.baseline is not None)
-    return candidate, baseline, policy_in_force(found, candidate.header.primary_metric)
+        baseline, anchor = _baselines(arguments, context, candidate)
+    else:
+        flags = {key: getattr(arguments, key) for key in ("suite", "threshold", "baseline", "anchor")}
+        found = chosen(without_threshold(context), flags)
+        require_same_suite(candidate, found.suite)
+        policy = policy_in_force(found, candidate.header.primary_metric)
+        baseline = named_baseline(found.suite, found["baseline"], explicit=arguments.baseline is not None)
+        anchor = named_anchor(found, explicit=arguments.anchor is not None)
+    return candidate, baseline, anchor, replace(policy, strict=True) if arguments.strict else policy
 
 
 def _stored_policy(candidate: Run, threshold: float | None) -> Policy:
@@ -89,16 +99,21 @@ def _threshold(arguments: argparse.Namespace) -> float | None:
     return value
 
 
-def _baseline(arguments: argparse.Namespace, context: Context, candidate: Run) -> Run | None:
-    """Without --suite: the baseline that is named; else the default suite's, when it is what the candidate ran."""
+def _baselines(arguments: argparse.Namespace, context: Context, candidate: Run) -> tuple[Run | None, Run | None]:
+    """Without --suite: the runs that are named; else those of the default suite, when it is what the candidate ran."""
     from aigate.errors import ConfigError
     from aigate.storing.runs import load_run
 
-    given = arguments.baseline
+    named = (arguments.baseline, arguments.anchor)
     try:
-        found = chosen(without_threshold(context), {"baseline": given})
+        found = chosen(without_threshold(context), {"baseline": arguments.baseline, "anchor": arguments.anchor})
     except ConfigError:
-        return None if given is None else load_run(given)
-    if given is None and found.suite.digest != candidate.header.suite_digest:
-        return None
-    return named_baseline(found.suite, found["baseline"], explicit=given is not None)
+        baseline, anchor = (None if name is None else load_run(name) for name in named)
+        return baseline, anchor
+    ours = found.suite.digest == candidate.header.suite_digest
+    if arguments.baseline is None and not ours:
+        return None, None if arguments.anchor is None else load_run(arguments.anchor)
+    baseline = named_baseline(found.suite, found["baseline"], explicit=arguments.baseline is not None)
+    if arguments.anchor is None and not ours:
+        return baseline, None
+    return baseline, named_anchor(found, explicit=arguments.anchor is not None)

@@ -1,4 +1,4 @@
-"""`aigate goldens`: check a suite, import samples."""
+"""`aigate goldens`: check a suite, say what it can see, import samples."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aigate.cli.options import add_command
+from aigate.cli.power import add_power
 
 if TYPE_CHECKING:
     from aigate.cli.main import Context
@@ -22,7 +23,7 @@ def add_parser(commands: Any) -> None:
     parser = add_command(
         commands,
         "goldens",
-        about="check a golden suite, or import samples",
+        about="check a golden suite, say what it can see, or import samples",
         example="aigate goldens check goldens/support-faq",
     )
     verbs = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
@@ -36,6 +37,7 @@ def add_parser(commands: Any) -> None:
     checking.add_argument("--suite", metavar="FOLDER", dest="folder_too", help="the same as FOLDER")
     checking.add_argument("--format", choices=("json",), help="print JSON instead of text")
     checking.set_defaults(run=check)
+    add_power(verbs)
     importing = add_command(
         verbs,
         "import",
@@ -100,21 +102,22 @@ def _with_scorers_and_policy(path: Path, context: Context) -> tuple[list[str], l
 
 def _too_small(suite: Suite, policy: Policy) -> list[str]:
     """Checks that can never pass on so few samples or groups, whatever a candidate answers."""
-    from aigate.gating.checks.no_regression import FEWEST_UNITS, NoRegression
-    from aigate.stats.power import pass_floor_units
+    from aigate.gating.checks.no_regression import NoRegression
+    from aigate.gating.margins import least_passing_margin, pass_units, spread_of
 
     found = []
-    units = len({sample.unit for sample in suite.samples})
-    grouped = units < len(suite.samples)
     for check in policy.checks:
-        if isinstance(check, NoRegression):
-            margin = check.margin or policy.margin
-            floor = max(FEWEST_UNITS, 0 if grouped else pass_floor_units(margin, alpha=policy.alpha))
-            if units < floor:
-                found.append(
-                    f"no-regression {check.metric} can never pass: {floor} {'groups' if grouped else 'samples'} are the"
-                    f" least for a margin of {margin:g}, there are {units}; add samples, or allow a larger margin"
-                )
+        if not isinstance(check, NoRegression):
+            continue
+        spread = spread_of(None, check.metric, candidate_repeats=1, samples=suite.samples)
+        margin = policy.margin if check.margin is None else check.margin
+        least = least_passing_margin(spread, alpha=policy.alpha)
+        if (least >= 1.0) if margin == "auto" else (least > margin):
+            floor = pass_units(spread, least if margin == "auto" else margin, alpha=policy.alpha)
+            found.append(
+                f"no-regression {check.metric} can never pass: {floor} {spread.units} are the least for a margin of"
+                f" {margin}, there are {spread.n_units}; add samples, or allow a larger margin"
+            )
     return found
 
 

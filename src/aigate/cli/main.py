@@ -102,22 +102,27 @@ def _run(parsed: argparse.Namespace, context: Context) -> int:
         code: int = parsed.run(parsed, context)
         context.stdout.flush()
     except AigateError as error:
-        print(f"aigate: {printable(str(error))}", file=context.stderr)
+        _say(f"aigate: {printable(str(error))}", context)
         return error.exit_code
     except KeyboardInterrupt:
-        print("aigate: interrupted", file=context.stderr)
+        _say("aigate: interrupted", context)
         return INTERRUPTED
     except OSError as error:
         # Output that did not arrive is a verdict that did not arrive: no pass.
         where = f"{error.filename}: " if error.filename else "the output cannot be written: "
-        with suppress(OSError):
-            print(f"aigate: {printable(where)}{error.strerror or error}", file=context.stderr)
+        _say(f"aigate: {printable(where)}{error.strerror or error}", context)
         return 4
     except Exception:  # noqa: BLE001 - exit code 1 would say that the candidate is worse; a defect of ours is no verdict
-        traceback.print_exc(file=context.stderr)
-        print("aigate: a defect of aigate, not of what it judged; please report the lines above", file=context.stderr)
+        _say(traceback.format_exc().rstrip(), context)
+        _say("aigate: a defect of aigate, not of what it judged; please report the lines above", context)
         return 4
     return code
+
+
+def _say(text: str, context: Context) -> None:
+    """Tell why there is no verdict; where nobody reads on, the exit code says it alone."""
+    with suppress(OSError):
+        print(text, file=context.stderr)
 
 
 @contextmanager

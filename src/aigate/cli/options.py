@@ -21,6 +21,7 @@ __all__ = [
     "add_format",
     "add_suite",
     "chosen",
+    "named_anchor",
     "named_baseline",
     "policy_in_force",
     "require_same_suite",
@@ -47,6 +48,10 @@ class Chosen:
     def given(self, key: str) -> bool:
         """True when something other than the default set it."""
         return self.settings[key].origin != "default"
+
+    def asked_for(self, key: str) -> bool:
+        """True when a flag or the environment set it: what it names must then be there."""
+        return self.settings[key].origin.startswith(("flag", "AIGATE_"))
 
 
 def add_command(commands: Any, name: str, *, about: str, example: str) -> argparse.ArgumentParser:
@@ -156,3 +161,21 @@ def named_baseline(suite: Suite, name: str, *, explicit: bool) -> Run | None:
         return load_run(name)
     promoted_before = any(line.name == name for line in baselines.history())
     return baselines.load(name) if explicit or promoted_before else None
+
+
+def named_anchor(found: Chosen, *, explicit: bool) -> Run | None:
+    """The older run that drops are held against too; None when the suite has none and nobody asked for one.
+
+    Args:
+        found: The suite, and the setting `anchor`: a name, or the path of a run file.
+        explicit: True when a flag or the environment asked for it: then it must be there.
+
+    Raises:
+        BaselineError, RunFileError: It cannot be used.
+    """
+    from aigate.errors import ConfigError
+
+    if explicit and found["anchor"] == found["baseline"]:
+        told = f"{found.settings['anchor'].origin}: anchor and baseline are both '{found['anchor']}'"
+        raise ConfigError(told, hint="the anchor is an older run: aigate baseline promote RUN --name anchor")
+    return named_baseline(found.suite, found["anchor"], explicit=explicit)

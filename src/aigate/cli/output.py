@@ -45,10 +45,13 @@ def deliver(
     elif arguments.format == "markdown":
         context.stdout.write(markdown(story))
     context.stdout.flush()
-    console = console_for(context.stderr, environ_columns=context.environ.get("COLUMNS"))
-    print_story(story, console)
-    if stored is not None:
-        print(f"run: {stored}", file=context.stderr)
+    try:
+        print_story(story, console_for(context.stderr, environ_columns=context.environ.get("COLUMNS")))
+        if stored is not None:
+            print(f"run: {stored}", file=context.stderr)
+    except OSError:  # nobody reads on (`2>&1 | head -1`): that takes a pass back, and nothing else
+        if verdict:
+            raise
     return verdict.exit_code
 
 

@@ -40,8 +40,8 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
 
     if arguments.samples < 0:
         raise UsageError(f"--samples {arguments.samples}: expected 0 or more")
-    candidate, baseline, policy = decided(arguments, context)
-    verdict = gate(candidate, policy, baseline=baseline)
+    candidate, baseline, anchor, policy = decided(arguments, context)
+    verdict = gate(candidate, policy, baseline=baseline, anchor=anchor)
     if arguments.format == "json":
         context.stdout.write(verdict_json(verdict))
     else:

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from aigate.core.ledger import Ledger, Outcome
+from aigate.core.looks import LookPlan, unit_order
 from aigate.core.response import Response
 from aigate.core.sample import Sample
 from aigate.core.score import MetricSpec, ScoreOrNot, score_from_dict
@@ -16,6 +17,7 @@ from aigate.core.version import VersionId
 __all__ = ["RUN_FORMAT", "Result", "Run", "RunHeader"]
 
 RUN_FORMAT = "aigate.run/1"
+MOST_REPEATS = 10_000  # more are a broken header, which would otherwise take all memory
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,7 @@ class RunHeader:
         seed: Seed of anything random in the run.
         commit: The git commit of the working tree, with `-dirty` where it had changes; None outside a checkout.
         started_at: UTC, ISO 8601.
+        looks: When the run may be decided and stopped, planned before the first answer; None: at its end only.
     """
 
     version: VersionId
@@ -109,6 +112,7 @@ class RunHeader:
     seed: int = 0
     commit: str | None = None
     started_at: str = ""
+    looks: LookPlan | None = None
 
     def metric(self, name: str) -> MetricSpec | None:
         """The spec of a metric, or None when the run did not compute it."""
@@ -135,6 +139,7 @@ class RunHeader:
             "metrics": [spec.to_dict() for spec in self.metrics],
             "primary_metric": self.primary_metric,
             "repeats": self.repeats,
+            "looks": None if self.looks is None else self.looks.to_dict(),
             "policy": dict(self.policy),
             "expected_models": list(self.expected_models),
             "libraries": dict(self.libraries),
@@ -154,6 +159,8 @@ class RunHeader:
             if not isinstance(row[key], kind):
                 raise TypeError(f"'{key}' is {type(row[key]).__name__}")
         suite = row["suite"]
+        if not 1 <= row["repeats"] <= MOST_REPEATS:
+            raise ValueError(f"'repeats' is {row['repeats']!r}: expected 1 to {MOST_REPEATS}")
         return cls(
             version=VersionId.parse(row["version"]),
             provider=row["provider"],
@@ -172,14 +179,16 @@ class RunHeader:
             seed=row["seed"],
             commit=row["commit"],
             started_at=row["started_at"],
+            looks=LookPlan.from_dict(row["looks"]) if row.get("looks") is not None else None,  # not there before 0.2
         )
 
     def same_conditions(self) -> Mapping[str, Any]:
         """All that can move an answer or a score: what two parts of one run must share.
 
-        Left out: when, where and with which library versions it was begun, and how it is decided.
+        Left out: when, where and with which library versions it was begun, and how it is decided. The planned looks are
+        left out too: a run that goes on keeps the plan it was begun with.
         """
-        apart = {"started_at", "commit", "libraries", "policy", "expected_models", "primary_metric"}
+        apart = {"started_at", "commit", "libraries", "policy", "expected_models", "primary_metric", "looks"}
         return {key: value for key, value in self.to_dict().items() if key not in apart}
 
 
@@ -237,6 +246,11 @@ class Run:
         for result in self.results:
             grouped[result.sample_id].append(result)
         return {sample_id: tuple(found) for sample_id, found in grouped.items()}
+
+    @cached_property
+    def unit_order(self) -> tuple[str, ...]:
+        """The units in the order in which looks take them; see `aigate.core.looks`."""
+        return unit_order(self.samples.values(), seed=self.header.seed)
 
     def __len__(self) -> int:
         return len(self.samples)

@@ -102,6 +102,7 @@ def decode(lines: Iterable[str], *, source: str) -> Run:
             hint=f"go on with 'aigate eval --resume --out {source}'; an interrupted run is never compared",
         )
     digest = _checked_digest(partial, lines, source)
+    _refuse_other_looks(partial.header, source)
     if orphan := next((r.sample_id for r in partial.results if r.sample_id not in partial.samples), None):
         raise RunFileError(f"{source}: '{orphan}' has results and no repeat 0, which carries the sample", hint=_ALTERED)
     order = {sample_id: index for index, sample_id in enumerate(sorted(partial.samples))}
@@ -208,6 +209,13 @@ def _checked_digest(partial: PartialRun, lines: Sequence[str], source: str) -> s
     if not isinstance(closing.get("finished_at"), str):
         raise RunFileError(f"{source}: the closing line has no finished_at", hint=_ALTERED)
     return computed
+
+
+def _refuse_other_looks(header: RunHeader, source: str) -> None:
+    if header.looks is not None and header.looks.looks[-1].repeats != header.repeats:
+        planned = header.looks.looks[-1].repeats
+        told = f"the last look uses {planned} repeats, the run has {header.repeats}"
+        raise RunFileError(f"{source}:1: broken header: {told}", hint=_ALTERED)
 
 
 def _whole_digest(line_digests: Sequence[str], closing: Mapping[str, Any]) -> str:

@@ -120,6 +120,9 @@ class CheckOutcome:
         reasons: Why it is no pass; may hold notes with a pass.
         details: Anything else as JSON (p-values, slices, shapes).
         integrity: True for the checks that make all others void when they end in error.
+        look: The planned look at which it was decided, from 1; None where nothing was planned or nothing is sampled.
+        looks: How many looks were planned.
+        against: What it was held against: `anchor`, or None for the baseline (or nothing).
     """
 
     check: str
@@ -139,11 +142,15 @@ class CheckOutcome:
     reasons: tuple[Reason, ...] = ()
     details: Mapping[str, Any] = field(default_factory=dict)
     integrity: bool = False
+    look: int | None = None
+    looks: int | None = None
+    against: str | None = None
 
     @property
     def label(self) -> str:
         """The check and its metric, e.g. `min-score faithfulness`."""
-        return f"{self.check} {self.metric}" if self.metric else self.check
+        named = f"{self.check} {self.metric}" if self.metric else self.check
+        return f"{named} vs {self.against}" if self.against else named
 
     @property
     def baseline_bound(self) -> bool:
@@ -170,6 +177,9 @@ class CheckOutcome:
             "reasons": [reason.to_dict() for reason in self.reasons],
             "details": dict(self.details),
             "integrity": self.integrity,
+            "look": self.look,
+            "looks": self.looks,
+            "against": self.against,
         }
 
     @classmethod

@@ -10,17 +10,20 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from aigate.core.run import Run
+from aigate.core.ledger import Outcome
+from aigate.core.run import Result, Run
 from aigate.core.score import MetricSpec, Score, Unscored
 from aigate.core.verdict import Reason
 from aigate.core.version import Change
 from aigate.gating.reasons import reason
+from aigate.gating.views import View, asked_repeats, part_of, views_of
 
 __all__ = ["Comparison", "PairedScores", "Scenario", "Trials", "applies", "trials_of"]
 
 NEEDED_OVERLAP = 0.90
 TOLERATED_RELABELS = 0.02  # share of pairs whose identical outputs people or a judge may score differently
 MAX_NAMED = 5
+SHARE_OF_COPIES = 0.99  # of the samples, whose repeats are all alike, for a version to count as one that does not vary
 
 Scenario = Literal["observed", "worst", "best"]
 """How missing scores are filled in: by what is there, or all against the candidate, or all in its favour."""
@@ -40,6 +43,14 @@ class Trials:
 
     values: Floats
     present: Bools
+
+    def part(self, rows: Bools, repeats: int) -> Trials:
+        """The trials of some samples, up to so many repeats."""
+        return Trials(self.values[rows, :repeats], self.present[rows, :repeats])
+
+    def as_one(self) -> Trials:
+        """The first trial of each sample alone."""
+        return Trials(self.values[:, :1], self.present[:, :1])
 
     def filled(self, missing: float | None) -> Floats:
         """The values with missing ones replaced; None means by the mean of the sample's other repeats."""
@@ -61,6 +72,7 @@ class PairedScores:
         tags: The tags of each sample.
         candidate: Its scores, shape (samples, candidate repeats).
         baseline: Its scores, shape (samples, baseline repeats).
+        copies: The runs, by name, whose further answers are copies of the first: they count as one repeat.
     """
 
     metric: str
@@ -69,6 +81,23 @@ class PairedScores:
     tags: tuple[tuple[str, ...], ...]
     candidate: Trials
     baseline: Trials
+    copies: tuple[str, ...] = ()
+
+    def at(self, view: View) -> PairedScores:
+        """What a look may use of them: the samples of its units, and its repeats of the candidate."""
+        if view.whole and view.repeats == self.candidate.values.shape[1]:
+            return self
+        rows: Bools = np.fromiter((unit in view.units for unit in self.units), dtype=np.bool_, count=len(self.units))
+        kept = np.flatnonzero(rows)
+        return PairedScores(
+            metric=self.metric,
+            ids=tuple(self.ids[row] for row in kept),
+            units=tuple(self.units[row] for row in kept),
+            tags=tuple(self.tags[row] for row in kept),
+            candidate=self.candidate.part(rows, view.repeats),
+            baseline=self.baseline.part(rows, self.baseline.values.shape[1]),
+            copies=self.copies,
+        )
 
     def arms(self, scenario: Scenario) -> tuple[Floats, Floats, Bools]:
         """Candidate and baseline values, and which samples take part.
@@ -177,6 +206,12 @@ class Comparison:
         return self._pairs[metric]
 
     @cached_property
+    def _copies(self) -> tuple[str, ...]:
+        """The runs, by name, whose repeats are copies."""
+        arms = {"candidate": self.candidate, "baseline": self.baseline}
+        return tuple(name for name, run in arms.items() if _are_copies(run))
+
+    @cached_property
     def _pairs(self) -> dict[str, PairedScores]:
         return {}
 
@@ -186,13 +221,17 @@ class Comparison:
             raise KeyError(metric)
         ids = tuple(id_ for id_ in self.shared if self._applies(id_, metric))
         samples = self.candidate.samples
+        arms = {"candidate": self.candidate, "baseline": self.baseline}
+        trials = {name: trials_of(run, spec, ids) for name, run in arms.items()}
+        copies = self._copies
         return PairedScores(
             metric=metric,
             ids=ids,
             units=tuple(samples[id_].unit for id_ in ids),
             tags=tuple(samples[id_].tags for id_ in ids),
-            candidate=trials_of(self.candidate, spec, ids),
-            baseline=trials_of(self.baseline, spec, ids),
+            candidate=trials["candidate"].as_one() if "candidate" in copies else trials["candidate"],
+            baseline=trials["baseline"].as_one() if "baseline" in copies else trials["baseline"],
+            copies=copies,
         )
 
     def _applies(self, sample_id: str, metric: str) -> bool:
@@ -259,8 +298,8 @@ class Comparison:
 
 
 def trials_of(run: Run, spec: MetricSpec, ids: Sequence[str]) -> Trials:
-    """The scores of a run for one metric, shape (len(ids), repeats); what was never run is missing."""
-    shape = (len(ids), run.header.repeats)
+    """The scores of a run for one metric, shape (len(ids), asked repeats); what was never run is missing."""
+    shape = (len(ids), asked_repeats(run))
     values, present = np.zeros(shape), np.zeros(shape, dtype=np.bool_)
     for row, sample_id in enumerate(ids):
         for result in run.by_sample[sample_id]:
@@ -271,12 +310,36 @@ def trials_of(run: Run, spec: MetricSpec, ids: Sequence[str]) -> Trials:
     return Trials(values, present)
 
 
+def _are_copies(run: Run) -> bool:
+    """True when the repeats of (nearly) every sample are one answer with one set of scores: nothing varies.
+
+    Such repeats are no evidence of their own: counted as trials they would make a change of three samples look like one
+    of nine answers. It is judged over the run and all its metrics, so that no sample chooses how it is counted and all
+    metrics have the same trials.
+    """
+    if asked_repeats(run) < 2:
+        return False
+    part = part_of(run, views_of(run)[-1])
+    told = [{_told(result) for result in rows} for rows in part.by_sample.values() if len(rows) > 1]
+    varied = sum(len(answers) > 1 for answers in told)
+    return bool(told) and varied <= (1.0 - SHARE_OF_COPIES) * len(told)
+
+
+def _told(result: Result) -> tuple[object, ...]:
+    """An answer and what was said of it."""
+    scores = (
+        (metric, score.value if isinstance(score, Score) else score.reason) for metric, score in result.scores.items()
+    )
+    return (result.response.output_digest if result.response else None, *sorted(scores, key=lambda pair: pair[0]))
+
+
 def applies(run: Run, sample_id: str, metric: str) -> bool:
     """False when every result of the run says that the metric has nothing to judge by in this sample.
 
     Where only some say so, it applies and their scores are missing: an answer cannot take its sample out of a metric.
     """
-    scores = [result.scores.get(metric) for result in run.by_sample[sample_id]]
+    asked = (result for result in run.by_sample[sample_id] if result.outcome is not Outcome.EARLY_STOP)
+    scores = [result.scores.get(metric) for result in asked]
     return not scores or not all(isinstance(score, Unscored) and not score.applicable for score in scores)
 
 

@@ -2,30 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from aigate.core.digest import combined_digest, digest_of, seed_from
 from aigate.core.run import Run
 from aigate.core.score import Score
-from aigate.core.verdict import CheckOutcome, Verdict, overall
+from aigate.core.verdict import CheckOutcome, Status, Verdict, overall
 from aigate.gating.checks.base import Check, Evidence
+from aigate.gating.checks.no_regression import NoRegression
 from aigate.gating.comparison import Comparison
-from aigate.gating.integrity import INTEGRITY, gating_metrics
+from aigate.gating.integrity import INTEGRITY, baseline_sound, comparable, gating_metrics, prompt_unchanged
 from aigate.gating.policy import Policy
 from aigate.gating.reasons import reason
 from aigate.gating.run_metrics import metric_table
+from aigate.gating.views import View, views_of
 
-__all__ = ["gate", "policy_of"]
+__all__ = ["gate", "judged", "policy_of"]
 
 
-def gate(candidate: Run, policy: Policy | None = None, *, baseline: Run | None = None) -> Verdict:
+def gate(
+    candidate: Run, policy: Policy | None = None, *, baseline: Run | None = None, anchor: Run | None = None
+) -> Verdict:
     """Decide whether a candidate may ship.
+
+    A run with planned looks is decided by every `no-regression` at the first look that decides it. Answers beyond the
+    last look that is complete are not used, whatever they are; only must-pass, the served model and scorers that
+    changed are looked for in all of them. A pass of an early look stands unless a later one that is complete blocks.
 
     Args:
         candidate: The run under test.
         policy: What it must show; default: the policy stored in the candidate's run.
         baseline: The run it is held against; needed by checks that compare.
+        anchor: An older run that every no-regression holds it against too, so that many small drops cannot add up;
+            each of the two then blocks at half of alpha. One that is the baseline itself adds nothing.
 
     Returns:
         The verdict. `bool(verdict)` is True only for a pass.
@@ -34,26 +45,51 @@ def gate(candidate: Run, policy: Policy | None = None, *, baseline: Run | None =
         ConfigError: The stored policy cannot be read, or is empty.
     """
     policy = policy or policy_of(candidate)
-    comparison = None if baseline is None else Comparison(candidate, baseline)
-    compared = gating_metrics(policy, candidate, compared=True)
-    evidence = Evidence(
-        candidate=candidate,
-        comparison=comparison,
-        settings=policy.settings,
-        checks=policy.checks,
-        obstacles=comparison.obstacles(compared) if comparison is not None and policy.needs_baseline else (),
-        seed=seed_from(_judged(candidate), "" if baseline is None else _judged(baseline), policy.digest) % 2**63,
-    )
+    return judged(candidate, policy, views_of(candidate), baseline=baseline, anchor=anchor)
+
+
+def judged(
+    candidate: Run, policy: Policy, views: tuple[View, ...], *, baseline: Run | None, anchor: Run | None = None
+) -> Verdict:
+    """The verdict over some looks of a run; `gate` takes all that were asked."""
+    unused = _anchor_unused(policy, baseline, anchor)
+    anchor = None if unused else anchor
+    evidence = _evidence(candidate, policy, views, baseline)
+    if evidence.comparison is not None:
+        evidence = replace(evidence, part_may_pass=not evidence.comparison.change.breaking)
     integrity = [outcome for rule in INTEGRITY if (outcome := rule(evidence, policy)) is not None]
-    judged = [_noted(check, check.judge(evidence)) for check in policy.checks]
+    outcomes: list[CheckOutcome] = []
+    if unused:
+        why = reason("anchor-unused", f"nothing is compared with the anchor: {unused}")
+        integrity.append(
+            CheckOutcome("baseline-sound", Status.PASS, why.text, reasons=(why,), integrity=True, against="anchor")
+        )
+    if anchor is None:
+        outcomes = [_noted(check, check.judge(evidence)) for check in policy.checks]
+    else:
+        evidence = replace(evidence, block_share=0.5)
+        older = replace(
+            _evidence(candidate, policy, views, anchor),
+            part_may_pass=evidence.part_may_pass,
+            block_share=0.5,
+            against="anchor",
+        )
+        rules = (baseline_sound, comparable, prompt_unchanged)
+        found = [outcome for rule in rules if (outcome := rule(older, policy)) is not None]
+        integrity += [replace(outcome, against="anchor") for outcome in found]
+        for check in policy.checks:
+            outcomes.append(_noted(check, check.judge(evidence)))
+            if isinstance(check, NoRegression):
+                outcomes.append(replace(check.judge(older), against="anchor"))
     return Verdict(
-        status=overall([*integrity, *judged]),
-        checks=(*integrity, *judged),
+        status=overall([*integrity, *outcomes]),
+        checks=(*integrity, *outcomes),
         candidate=str(candidate.version),
         baseline=None if baseline is None else str(baseline.version),
         bound={
             "candidate": candidate.digest,
             "baseline": None if baseline is None else baseline.digest,
+            **({} if anchor is None else {"anchor": anchor.digest}),
             "suite": candidate.header.suite_digest,
             "policy": policy.digest,
             "prompt": candidate.header.prompt_digest,
@@ -64,6 +100,45 @@ def gate(candidate: Run, policy: Policy | None = None, *, baseline: Run | None =
     )
 
 
+def _anchor_unused(policy: Policy, baseline: Run | None, anchor: Run | None) -> str:
+    """Why nothing is compared with the anchor; empty where something is, or where there is none."""
+    if anchor is None:
+        return ""
+    if not any(isinstance(check, NoRegression) for check in policy.checks):
+        return "no check of the policy compares with an anchor"
+    return "it is the baseline itself" if baseline is not None and anchor.digest == baseline.digest else ""
+
+
+def _evidence(candidate: Run, policy: Policy, views: tuple[View, ...], baseline: Run | None) -> Evidence:
+    comparison = None if baseline is None else Comparison(candidate, baseline)
+    compared = gating_metrics(policy, candidate, compared=True)
+    beside = "" if baseline is None else combined_digest(_judged(baseline).values())
+    rows = _judged(candidate)
+    seed = _seed(rows.values(), beside, policy)
+    return Evidence(
+        candidate=candidate,
+        comparison=comparison,
+        settings=policy.settings,
+        checks=policy.checks,
+        obstacles=comparison.obstacles(compared) if comparison is not None and policy.needs_baseline else (),
+        seed=seed,
+        views=views,
+        view_seeds=tuple(
+            seed if candidate.header.looks is None else _seed(_within(rows, candidate, view), beside, policy)
+            for view in views
+        ),
+    )
+
+
+def _seed(rows: Iterable[str], beside: str, policy: Policy) -> int:
+    return seed_from(combined_digest(rows), beside, policy.digest) % 2**63
+
+
+def _within(rows: Mapping[tuple[str, int], str], run: Run, view: View) -> Iterable[str]:
+    """The rows that a look uses."""
+    return (row for (id_, repeat), row in rows.items() if repeat < view.repeats and run.samples[id_].unit in view.units)
+
+
 def _noted(check: Check, outcome: CheckOutcome) -> CheckOutcome:
     """The outcome, with a note where the check is one that cannot fail: a weak policy is said, not hidden."""
     if not (why := check.cannot_fail):
@@ -71,18 +146,19 @@ def _noted(check: Check, outcome: CheckOutcome) -> CheckOutcome:
     return replace(outcome, reasons=(*outcome.reasons, reason("cannot-fail", f"this check cannot fail: {why}")))
 
 
-def _judged(run: Run) -> str:
-    """The digest of what was judged: scores and outcomes, not times, so that the same scores draw the same numbers."""
-    rows = (
-        (
-            r.sample_id,
-            r.repeat,
-            r.outcome,
-            {m: s.value if isinstance(s, Score) else s.reason for m, s in r.scores.items()},
+def _judged(run: Run) -> Mapping[tuple[str, int], str]:
+    """Digests of what was judged: scores and outcomes, not times, so that the same scores draw the same numbers."""
+    return {
+        r.key: digest_of(
+            (
+                r.sample_id,
+                r.repeat,
+                r.outcome,
+                {m: s.value if isinstance(s, Score) else s.reason for m, s in r.scores.items()},
+            )
         )
         for r in run.results
-    )
-    return combined_digest(digest_of(row) for row in rows)
+    }
 
 
 def policy_of(run: Run) -> Policy:

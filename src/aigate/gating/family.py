@@ -1,4 +1,4 @@
-"""The relabelling test over every metric and slice that gates: one family, one error rate."""
+"""The relabelling test over every metric and slice that gates: one family, one error rate, over all looks."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ import numpy as np
 
 from aigate.gating.checks.base import Evidence
 from aigate.gating.comparison import Bools, Floats, PairedScores, Scenario
-from aigate.stats.relabel import TrialUnit, relabel_test
+from aigate.gating.views import Schedule, View
+from aigate.stats.relabel import TrialUnit, relabel_looks, relabel_test
 
-__all__ = ["Hypothesis", "block_p_values", "slice_p_values", "trial_units"]
+__all__ = ["Block", "Hypothesis", "blocks", "slice_p_values", "trial_units"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,41 +28,71 @@ class Hypothesis:
     tag: str | None = None
 
 
-def block_p_values(
-    evidence: Evidence, hypotheses: Sequence[Hypothesis], scenario: Scenario
-) -> Mapping[Hypothesis, float]:
-    """Family-wise p-values that nothing fell, over all hypotheses at once (maxT).
+@dataclass(frozen=True, slots=True)
+class Block:
+    """What the test says of one hypothesis at one look.
+
+    Attributes:
+        p: Family-wise p at this look alone (step-down maxT).
+        blocked: True when it has fallen by this look, at the alpha spent by then.
+    """
+
+    p: float
+    blocked: bool
+
+
+def blocks(
+    evidence: Evidence, schedule: Schedule, hypotheses: Sequence[Hypothesis], scenario: Scenario
+) -> tuple[Mapping[Hypothesis, Block], ...]:
+    """Per look, what has fallen, over all hypotheses at once.
 
     Args:
         evidence: Has a comparison.
+        schedule: The looks, and the alpha spent at each.
         hypotheses: The whole family: every metric and slice that may block.
         scenario: How missing scores are filled in.
     """
-    return _p_values(evidence, hypotheses, scenario, adjusted=True)
+    found: list[Mapping[Hypothesis, Block]] = []
+    fallen: set[Hypothesis] = set()
+    for stage in schedule.stages:
+        parts = _segments(evidence, stage.views, hypotheses, scenario)
+        seeds = [evidence.seed_at(view) for view in stage.views]
+        for look in relabel_looks(parts, spent=stage.spent, seeds=seeds, hypotheses=len(hypotheses)):
+            fallen |= {h for h, blocked in zip(hypotheses, look.blocked, strict=True) if blocked}
+            told = zip(hypotheses, look.p_adjusted, strict=True)
+            found.append({h: Block(float(p), h in fallen) for h, p in told})
+    return tuple(found)
 
 
-def slice_p_values(evidence: Evidence, hypotheses: Sequence[Hypothesis]) -> Mapping[Hypothesis, float]:
+def slice_p_values(evidence: Evidence, view: View, hypotheses: Sequence[Hypothesis]) -> Mapping[Hypothesis, float]:
     """One p-value per hypothesis, not corrected for their number: for slices that are reported and never gate."""
-    return _p_values(evidence, hypotheses, "observed", adjusted=False)
-
-
-def _p_values(
-    evidence: Evidence, hypotheses: Sequence[Hypothesis], scenario: Scenario, *, adjusted: bool
-) -> Mapping[Hypothesis, float]:
-    comparison = evidence.comparison
-    if comparison is None or not hypotheses:
+    if not hypotheses:
         return {}
-    paired = {metric: comparison.paired(metric) for metric in dict.fromkeys(h.metric for h in hypotheses)}
-    columns = [_column(paired[h.metric], h.tag, scenario, comparison.shared) for h in hypotheses]
+    (part,) = _segments(evidence, [view], hypotheses, "observed")
+    result = relabel_test(part, seed=evidence.seed_at(view), alpha=evidence.settings.alpha)
+    return {hypothesis: float(p) for hypothesis, p in zip(hypotheses, result.p, strict=True)}
+
+
+def _segments(
+    evidence: Evidence, views: Sequence[View], hypotheses: Sequence[Hypothesis], scenario: Scenario
+) -> list[list[TrialUnit]]:
+    """Per look, the trials of the units that join at it. All looks use the repeats of the last one."""
+    comparison = evidence.comparison
+    assert comparison is not None  # noqa: S101 - for the type checker: a check without one ends before
+    last, samples = views[-1], comparison.candidate.samples
+    shared = [id_ for id_ in comparison.shared if samples[id_].unit in last.units]
+    paired = {metric: comparison.paired(metric).at(last) for metric in dict.fromkeys(h.metric for h in hypotheses)}
+    columns = [_column(paired[h.metric], h.tag, scenario, shared) for h in hypotheses]
     candidate: Floats = np.stack([column[0] for column in columns], axis=2)
     baseline: Floats = np.stack([column[1] for column in columns], axis=2)
     mask = np.stack([column[2] for column in columns], axis=1)
-    units = [comparison.candidate.samples[id_].unit for id_ in comparison.shared]
-    result = relabel_test(
-        trial_units(candidate, baseline, mask, units), seed=evidence.seed, alpha=evidence.settings.alpha
-    )
-    values = result.p_adjusted if adjusted else result.p
-    return {hypothesis: float(p) for hypothesis, p in zip(hypotheses, values, strict=True)}
+    units = [samples[id_].unit for id_ in shared]
+    by_unit = dict(zip(dict.fromkeys(units), trial_units(candidate, baseline, mask, units), strict=True))
+    found, before = [], frozenset[str]()
+    for view in views:
+        found.append([trials for unit, trials in by_unit.items() if unit in view.units and unit not in before])
+        before = view.units
+    return found
 
 
 def _column(

@@ -11,20 +11,24 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 from aigate.core.ledger import Outcome
-from aigate.core.run import Result, Run
+from aigate.core.looks import LookPlan
+from aigate.core.run import Result, Run, RunHeader
 from aigate.core.score import Score, Unscored
 from aigate.core.verdict import CheckOutcome, Moved, Reason, Status, worst
 from aigate.core.version import VersionId
-from aigate.gating.checks.base import Evidence
+from aigate.gating.checks.base import Check, Evidence
+from aigate.gating.checks.min_score import MinScore
+from aigate.gating.checks.no_regression import NoRegression
 from aigate.gating.comparison import applies
 from aigate.gating.policy import Policy
 from aigate.gating.reasons import reason
+from aigate.gating.views import part_of, views_of, whole_view
 
-__all__ = ["INTEGRITY", "gating_metrics"]
+__all__ = ["INTEGRITY", "baseline_sound", "gating_metrics", "looks_at_output", "skipped_samples"]
 
 NOTED_MISSING = 0.02
 ANSWERS = "any metric (no answer)"  # no metric's name: it has spaces
-_NO_ANSWER = frozenset({Outcome.INFRASTRUCTURE_ERROR, Outcome.EARLY_STOP, Outcome.BUDGET})
+_NO_ANSWER = frozenset({Outcome.INFRASTRUCTURE_ERROR, Outcome.BUDGET})
 LISTED = 50
 
 
@@ -60,7 +64,7 @@ def comparable(evidence: Evidence, policy: Policy) -> CheckOutcome | None:
 
 def complete(evidence: Evidence, policy: Policy) -> CheckOutcome:
     """Scores are there: answers came back, and few scores are missing through no fault of the candidate."""
-    run = evidence.candidate
+    run = part_of(evidence.candidate, evidence.views[-1]) if evidence.views else evidence.candidate
     if not any(result.response is not None and result.response.output is not None for result in run.results):
         first = next((r.response.fault for r in run.results if r.response and r.response.fault), None)
         told = f"; the first: {first.kind}: {first.message}" if first else ""
@@ -108,7 +112,8 @@ def _unanswered(run: Run) -> _Missing:
     """Answers that should be there and are not, through no fault of the candidate: what outputs are judged by."""
     found = [(r.sample_id, _fault_of(r)) for r in run.results if r.outcome in _NO_ANSWER]
     never = len(run.samples) * run.header.repeats - len(run.results)
-    return _Missing((*found, *[("some", "never run")] * never), len(run.results) + never)
+    skipped = run.ledger.counts[Outcome.EARLY_STOP]  # on purpose, as planned
+    return _Missing((*found, *[("some", "never run")] * never), len(run.results) - skipped + never)
 
 
 def _fault_of(result: Result) -> str:
@@ -121,10 +126,11 @@ def _missing(run: Run, metric: str) -> _Missing:
     for sample_id, results in run.by_sample.items():
         if not applies(run, sample_id, metric):
             continue
-        scores = [result.scores.get(metric) for result in results]
-        total += run.header.repeats
+        skipped = sum(result.outcome is Outcome.EARLY_STOP for result in results)  # on purpose, as planned
+        scores = [r.scores.get(metric) for r in results if r.outcome is not Outcome.EARLY_STOP]
+        total += run.header.repeats - skipped
         found += [(sample_id, _why(score)) for score in scores if not isinstance(score, Score)]
-        found += [(sample_id, "never run")] * (run.header.repeats - len(scores))
+        found += [(sample_id, "never run")] * (run.header.repeats - len(results))
     return _Missing(tuple(found), total)
 
 
@@ -152,6 +158,7 @@ def _arms_differ(evidence: Evidence, counts: dict[str, _Missing]) -> Iterable[Re
     if evidence.comparison is None:
         return
     baseline = evidence.comparison.baseline
+    baseline = part_of(baseline, whole_view(baseline))
     for metric, ours in counts.items():
         theirs = _unanswered(baseline) if metric == ANSWERS else _missing(baseline, metric)
         if not ours.keys and not theirs.keys:
@@ -165,10 +172,18 @@ def _arms_differ(evidence: Evidence, counts: dict[str, _Missing]) -> Iterable[Re
             yield reason("missing-arms-differ", text)
 
 
-def whole_suite(evidence: Evidence, policy: Policy) -> CheckOutcome:  # noqa: ARG001 - one signature for all rules
+def whole_suite(evidence: Evidence, policy: Policy) -> CheckOutcome:
     """Every sample of the suite was run: a subset shows nothing about the rest, and cannot pass."""
-    header, n = evidence.candidate.header, len(evidence.candidate.samples)
-    whole = header.subset is None and n == header.suite_size
+    run, header = evidence.candidate, evidence.candidate.header
+    if header.looks is not None and not _covers(header.looks, run):
+        last = header.looks.looks[-1]
+        text = f"the last planned look uses {last.units} units and {last.repeats} repeats, which is not the whole run"
+        why = reason("looks-incomplete", text, "run again: looks are planned by aigate eval")
+        return CheckOutcome("whole-suite", Status.ERROR, text, reasons=(why,), integrity=True)
+    if (stopped := _wrongly_stopped(evidence, policy)) is not None:
+        return stopped
+    whole = header.subset is None and len(run.samples) == header.suite_size
+    n = len(run.samples) - len(skipped_samples(run))
     text = f"{n} of {header.suite_size} samples were run" + (f" ({header.subset})" if header.subset else "")
     why = reason("subset", text, "run the whole suite: leave out --limit and --tag")
     return CheckOutcome(
@@ -178,9 +193,51 @@ def whole_suite(evidence: Evidence, policy: Policy) -> CheckOutcome:  # noqa: AR
         observed=header.share(n),
         n_samples=n,
         share_used=header.share(n),
-        reasons=() if whole else (why,),
+        reasons=_saved(evidence) if whole else (why, *_saved(evidence)),
         integrity=True,
     )
+
+
+def _wrongly_stopped(evidence: Evidence, policy: Policy) -> CheckOutcome | None:
+    """An early stop that no planned look and no check with looks stands behind: it shows nothing about the rest."""
+    run, skipped = evidence.candidate, evidence.candidate.ledger.counts[Outcome.EARLY_STOP]
+    if not skipped:
+        return None
+    status, text = Status.INCONCLUSIVE, ""
+    if run.header.looks is None:
+        status, text = Status.ERROR, f"{skipped} answers were skipped by early stop, and no look was planned"
+    elif not evidence.views:
+        text = "stopped before the first look"
+    elif skipped_samples(run) and not any(isinstance(c, MinScore | NoRegression) for c in policy.checks):
+        text = "stopped early, and no check of the policy decides at looks"
+    if not text:
+        return None
+    why = reason("early-stopped", text, "go on with the run: --resume --no-early-stop")
+    return CheckOutcome("whole-suite", status, text, reasons=(why, *_saved(evidence)), integrity=True)
+
+
+def _covers(looks: LookPlan, run: Run) -> bool:
+    """True when the last look uses all there is: one that leaves a rest out could hide what is in it."""
+    return looks.looks[-1].units == len(run.unit_order) and looks.looks[-1].repeats == run.header.repeats
+
+
+def _saved(evidence: Evidence) -> tuple[Reason, ...]:
+    """At which look the run was stopped, and what that saved."""
+    run, skipped = evidence.candidate, evidence.candidate.ledger.counts[Outcome.EARLY_STOP]
+    plan, looked = run.header.looks, len(evidence.views)
+    if not skipped:
+        return ()
+    at = f"at look {looked} of {len(plan.looks)}" if plan is not None and looked else "after the samples that must pass"
+    costs = [r.response.cost_usd for r in run.results if r.response is not None and r.response.cost_usd is not None]
+    worth = f", about {sum(costs) / len(costs) * skipped:.2g} USD" if costs and sum(costs) > 0 else ""
+    first = plan.looks[0].repeats if plan is not None else run.header.repeats
+    asked_once = len(run.samples) * first
+    plain = sum(r.outcome is Outcome.EARLY_STOP and r.repeat < first for r in run.results)
+    share = f"{plain / asked_once:.0%}" if asked_once else "none"
+    told = f"{plain} of {asked_once} answers were not asked ({share})"
+    if skipped > plain:
+        told += f", nor {skipped - plain} further answers to the same samples"
+    return (reason("early-stopped", f"stopped {at}: {told}{worth}"),)
 
 
 def served_model(evidence: Evidence, policy: Policy) -> CheckOutcome:  # noqa: ARG001 - one signature for all rules
@@ -274,16 +331,11 @@ def provider_bump(evidence: Evidence, policy: Policy) -> CheckOutcome | None:
     if comparison is None or not comparison.change.breaking:
         return None
     change = str(comparison.change)
-    if evidence.candidate.ledger.counts[Outcome.EARLY_STOP]:
-        why = reason(
-            "early-stopped", f"{change}, and the run was stopped early", "run the whole suite: --no-early-stop"
-        )
+    if skipped := skipped_samples(evidence.candidate):
+        text = f"{change}, and {len(skipped)} samples were not asked: the run was stopped early"
+        why = reason("early-stopped", text, "go on with the run: --resume --no-early-stop")
         return CheckOutcome("provider-bump", Status.INCONCLUSIVE, why.text, reasons=(why,), integrity=True)
-    looked = [
-        check.name
-        for check in policy.checks
-        if check.name == "same-shape" or "contract" in _scorers(evidence, check.metrics)
-    ]
+    looked = [check.name for check in policy.checks if looks_at_output(check, evidence.candidate.header)]
     if looked:
         return CheckOutcome("provider-bump", Status.PASS, f"{change}; {looked[0]} looks at the output", integrity=True)
     text = f"{change}, and no check looks at the output's contract or shape"
@@ -293,9 +345,16 @@ def provider_bump(evidence: Evidence, policy: Policy) -> CheckOutcome | None:
     return CheckOutcome("provider-bump", Status.INCONCLUSIVE, text, reasons=(why,), integrity=True)
 
 
-def _scorers(evidence: Evidence, metrics: Iterable[str]) -> set[str]:
-    specs = (evidence.candidate.header.metric(metric) for metric in metrics)
-    return {spec.scorer.partition(":")[0] for spec in specs if spec is not None}
+def skipped_samples(run: Run) -> tuple[str, ...]:
+    """The samples that an early stop left unasked in every repeat."""
+    skipped = {id_ for id_, rows in run.by_sample.items() if all(r.outcome is Outcome.EARLY_STOP for r in rows)}
+    return tuple(sorted(skipped))
+
+
+def looks_at_output(check: Check, header: RunHeader) -> bool:
+    """True for a check on the shape of outputs, or on a metric of a contract scorer."""
+    specs = (header.metric(metric) for metric in check.metrics)
+    return check.name == "same-shape" or any(spec.scorer.partition(":")[0] == "contract" for spec in specs if spec)
 
 
 def baseline_sound(evidence: Evidence, policy: Policy) -> CheckOutcome | None:
@@ -303,8 +362,13 @@ def baseline_sound(evidence: Evidence, policy: Policy) -> CheckOutcome | None:
     comparison = evidence.comparison
     if comparison is None or not policy.needs_baseline:
         return None
-    alone = replace(evidence, candidate=comparison.baseline, comparison=None, obstacles=())
+    alone = replace(
+        evidence, candidate=comparison.baseline, comparison=None, obstacles=(), views=views_of(comparison.baseline)
+    )
     found = [rule(alone, policy) for rule in (complete, served_model, whole_suite)]
+    if skipped := skipped_samples(comparison.baseline):
+        text = f"it was stopped early: {len(skipped)} of {len(comparison.baseline.samples)} samples were never asked"
+        found.append(CheckOutcome("whole-suite", Status.ERROR, text, integrity=True))
     bad = [outcome for outcome in found if outcome.status is not Status.PASS]
     told = "; ".join(outcome.summary for outcome in bad)
     status = worst([outcome.status for outcome in found])

@@ -12,11 +12,14 @@ from aigate.core.registry import nearest, refuse_unknown
 from aigate.errors import ConfigError
 from aigate.gating.checks.base import Check, PolicySettings, check_from_config
 from aigate.gating.checks.min_score import MinScore
+from aigate.gating.margins import Margin
 
 __all__ = ["Policy"]
 
 LONGEST_VALID_DAYS = 366
-KEYS = ("alpha", "margin", "checks", "valid-days", "at-most-missing")
+HIGHEST_ALPHA = 0.5
+MARGIN_EXPECTED = "expected a number between 0 and 1, or 'auto'"
+KEYS = ("alpha", "margin", "checks", "valid-days", "at-most-missing", "strict")
 
 
 @dataclass(frozen=True)
@@ -26,9 +29,10 @@ class Policy:
     Attributes:
         checks: The rules; at least one.
         alpha: One-sided error rate, in (0, 0.5).
-        margin: Tolerated drop of a mean score, in (0, 1).
+        margin: Tolerated drop of a mean score, in (0, 1); "auto": the smallest one that the suite can show.
         valid_days: How long a verdict holds after the run ended, in days; 1 to 366.
         at_most_missing: Share of scores that may be missing before nothing is decided, in [0, 1).
+        strict: Refuse, before anything is asked, a margin that the suite is too small or too noisy to see.
 
     Raises:
         ConfigError: No checks (a policy without rules would pass anything), or a number out of range.
@@ -36,16 +40,18 @@ class Policy:
 
     checks: tuple[Check, ...]
     alpha: float = 0.05
-    margin: float = 0.05
+    margin: Margin = 0.05
     valid_days: int = 7
     at_most_missing: float = 0.10
+    strict: bool = False
 
     def __post_init__(self) -> None:
         if not self.checks:
             raise ConfigError("a policy needs at least one check", hint='e.g. { check = "min-score", at-least = 0.85 }')
-        for name, value, high in (("alpha", self.alpha, 0.5), ("margin", self.margin, 1.0)):
-            if not 0.0 < value < high:
-                raise ConfigError(f"'{name}' is {value!r}: expected a number between 0 and {high:g}")
+        if not 0.0 < self.alpha < HIGHEST_ALPHA:
+            raise ConfigError(f"'alpha' is {self.alpha!r}: expected a number between 0 and {HIGHEST_ALPHA:g}")
+        if self.margin != "auto" and not _tolerable(self.margin):
+            raise ConfigError(f"'margin' is {self.margin!r}: {MARGIN_EXPECTED}", hint="0.05 is 5 points")
         if not 0.0 <= self.at_most_missing < 1.0:
             raise ConfigError(f"'at-most-missing' is {self.at_most_missing!r}: expected a number in [0, 1)")
         if not 1 <= self.valid_days <= LONGEST_VALID_DAYS:
@@ -65,13 +71,11 @@ class Policy:
         if not isinstance(rows, list) or not all(isinstance(row, Mapping) for row in rows):
             raise ConfigError(f"{where}: 'checks' is {rows!r}: expected a list of tables")
         checks = tuple(check_from_config(row, where=where) for row in rows)
-        numbers: dict[str, Any] = {
-            key.replace("-", "_"): _number(table[key], f"{where}: '{key}'", whole=key == "valid-days")
-            for key in KEYS
-            if key != "checks" and key in table
+        given: dict[str, Any] = {
+            key.replace("-", "_"): _setting(key, table[key], where) for key in KEYS if key != "checks" and key in table
         }
         try:
-            return cls(checks, **numbers)
+            return cls(checks, **given)
         except ConfigError as error:
             raise ConfigError(f"{where}: {error.message}", hint=error.hint) from None
 
@@ -89,8 +93,12 @@ class Policy:
         return cls.from_config(table, where=where).with_threshold(primary, threshold)
 
     def to_dict(self) -> dict[str, Any]:
-        """The policy as JSON, every default spelt out; `from_config` reads it back."""
+        """The policy as JSON, every default spelt out; `from_config` reads it back.
+
+        `strict` is written only where it is set: policies written before it was known keep their digest.
+        """
         return {
+            **({"strict": True} if self.strict else {}),
             "alpha": self.alpha,
             "margin": self.margin,
             "valid-days": self.valid_days,
@@ -106,7 +114,7 @@ class Policy:
     @property
     def settings(self) -> PolicySettings:
         """What all checks share."""
-        return PolicySettings(self.alpha, self.margin)
+        return PolicySettings(self.alpha, self.margin, strict=self.strict)
 
     @property
     def needs_baseline(self) -> bool:
@@ -169,6 +177,29 @@ def _is_run_metric(metric: str, run_metrics: Collection[str]) -> bool:
     """True for a listed run metric, or one per class such as `accuracy.f1[refund]`."""
     per_class = re.fullmatch(r"(.+)\[.+\]", metric)
     return metric in run_metrics or (per_class is not None and f"{per_class[1]}_macro" in run_metrics)
+
+
+def _tolerable(margin: Any) -> bool:
+    """True for a number in (0, 1); a caller in Python may give any other word than "auto"."""
+    return not isinstance(margin, str) and 0.0 < margin < 1.0
+
+
+def _setting(key: str, value: Any, where: str) -> float | int | str | bool:
+    """The value of a key that is no check, of the right type.
+
+    Raises:
+        ConfigError: Another type.
+    """
+    what = f"{where}: '{key}'"
+    if key == "strict":
+        if not isinstance(value, bool):
+            raise ConfigError(f"{what} is {value!r}: expected true or false")
+        return value
+    if key == "margin" and isinstance(value, str):
+        if value != "auto":
+            raise ConfigError(f"{what} is {value!r}: {MARGIN_EXPECTED}", hint="margin = 0.05 is 5 points")
+        return value
+    return _number(value, what, whole=key == "valid-days")
 
 
 def _number(value: Any, what: str, *, whole: bool) -> float | int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
+from aigate.core.ledger import Outcome
 from aigate.core.run import Run
 from aigate.core.sample import Sample
 from aigate.core.score import MetricSpec, Score, ScoreOrNot, Unscored
@@ -28,9 +29,10 @@ def run_scorer(run: Run, metric: str) -> tuple[RunScorer, str] | None:
 
 
 def rows_of(run: Run, metric: str) -> Rows:
-    """Every sample and repeat with its score, where the metric applies."""
+    """Every sample and repeat that was asked with its score, where the metric applies."""
     never = Unscored("not_run", "never computed")
-    rows = [(run.samples[result.sample_id], result.scores.get(metric, never)) for result in run.results]
+    asked = (result for result in run.results if result.outcome is not Outcome.EARLY_STOP)
+    rows = [(run.samples[result.sample_id], result.scores.get(metric, never)) for result in asked]
     return [(sample, score) for sample, score in rows if not isinstance(score, Unscored) or score.applicable]
 
 

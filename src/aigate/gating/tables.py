@@ -12,8 +12,9 @@ from aigate.core.verdict import CheckOutcome, Status, Verdict
 from aigate.errors import MissingExtraError, UsageError
 from aigate.gating.checks.no_regression import NoRegression
 from aigate.gating.comparison import Comparison
-from aigate.gating.decision import gate
+from aigate.gating.decision import judged
 from aigate.gating.policy import Policy
+from aigate.gating.views import whole_view
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,7 +48,8 @@ class Comparisons:
     @cached_property
     def findings(self) -> tuple[Verdict, ...]:
         """Per candidate, every metric looked at as `no-regression` would; not a verdict on anything."""
-        return tuple(gate(run, self._policy(run), baseline=self.baseline) for run in self.candidates)
+        pairs = ((run, self._policy(run)) for run in self.candidates)  # every answer there is, in one look
+        return tuple(judged(run, policy, (whole_view(run),), baseline=self.baseline) for run, policy in pairs)
 
     def rows(self) -> list[dict[str, Any]]:
         """One row per candidate, metric and slice (`slice` is None for all samples).

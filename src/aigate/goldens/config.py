@@ -19,9 +19,10 @@ from aigate.errors import ConfigError, VersionIdError
 from aigate.goldens.parameters import parameter_defect
 from aigate.goldens.strict_yaml import strict_yaml
 
-__all__ = ["DEFAULTS", "RULES", "Rule", "ScorerEntry", "SuiteConfig", "load_config", "read_toml"]
+__all__ = ["DEFAULTS", "MAX_REPEATS", "RULES", "Rule", "ScorerEntry", "SuiteConfig", "load_config", "read_toml"]
 
 MAX_CONCURRENCY = 1024
+MAX_REPEATS = 10_000  # a slip of the keyboard beyond that would fill the memory
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _TOML_PLACE = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
@@ -57,7 +58,10 @@ class SuiteConfig:
         scorers: What to score, in the file's order.
         primary_metric: The metric that `--threshold` speaks of.
         repeats: Answers per sample.
+        max_repeats: Answers per sample where nothing is decided with fewer.
+        early_stop: Whether a run may end as soon as its verdict is certain.
         baseline: Name of the baseline.
+        anchor: Name of an older baseline that is compared with too.
         parameters: Request parameters sent with every request; a prompt file's own win over them.
         served_models: Names the provider may report as served.
         concurrency: Requests in flight.
@@ -73,7 +77,10 @@ class SuiteConfig:
     scorers: tuple[ScorerEntry, ...] | None = None
     primary_metric: str | None = None
     repeats: int | None = None
+    max_repeats: int | None = None
+    early_stop: bool | None = None
     baseline: str | None = None
+    anchor: str | None = None
     parameters: Mapping[str, Any] = field(default_factory=dict)
     served_models: tuple[str, ...] = ()
     concurrency: int | None = None
@@ -87,7 +94,9 @@ DEFAULTS: Mapping[str, Any] = MappingProxyType(
         "provider": "openai",
         "scorers": (ScorerEntry("exact_match"),),
         "repeats": 1,
+        "early_stop": True,
         "baseline": "main",
+        "anchor": "anchor",
         "concurrency": 8,
         "timeout_s": 60.0,
         "retries": 4,
@@ -302,6 +311,12 @@ def _is_text(value: Any) -> bool:
     return isinstance(value, str) and bool(value.strip())
 
 
+def _truth(text: str) -> bool:
+    if text not in {"true", "false"}:
+        raise ValueError(text)
+    return text == "true"
+
+
 def _whole_number(low: int, high: int | None = None) -> Rule:
     bounds = f"of at least {low}" if high is None else f"in [{low}, {high}]"
     return Rule(
@@ -313,6 +328,10 @@ def _whole_number(low: int, high: int | None = None) -> Rule:
 
 TEXT = Rule("a string that is not empty", _is_text)
 TABLE = Rule("a table", lambda value: isinstance(value, dict))
+BASELINE_NAME = Rule(
+    "a name of letters, digits, '-', '_' and '.'",
+    lambda value: isinstance(value, str) and _NAME.fullmatch(value) is not None,
+)
 
 RULES: Mapping[str, Rule] = MappingProxyType(
     {
@@ -320,11 +339,11 @@ RULES: Mapping[str, Rule] = MappingProxyType(
         "provider-options": TABLE,
         "scorers": Rule("an array with at least one scorer", lambda value: isinstance(value, list) and bool(value)),
         "primary-metric": TEXT,
-        "repeats": _whole_number(1),
-        "baseline": Rule(
-            "a name of letters, digits, '-', '_' and '.'",
-            lambda value: isinstance(value, str) and _NAME.fullmatch(value) is not None,
-        ),
+        "repeats": _whole_number(1, MAX_REPEATS),
+        "max-repeats": _whole_number(1, MAX_REPEATS),
+        "early-stop": Rule("true or false", lambda value: isinstance(value, bool), _truth),
+        "baseline": BASELINE_NAME,
+        "anchor": BASELINE_NAME,
         "parameters": TABLE,
         "served-models": Rule(
             "an array of strings", lambda value: isinstance(value, list) and all(_is_text(item) for item in value)

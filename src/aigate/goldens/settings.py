@@ -54,7 +54,7 @@ def resolve_settings(
 
     Returns:
         A setting for each of `SETTING_KEYS`, in that order. `version` is a `VersionId`, `timeout-s` and `threshold` are
-        floats, counts are integers, the rest text.
+        floats, counts are integers, `early-stop` is a bool, the rest text.
 
     Raises:
         ConfigError: An unknown key or a wrong value in any of the places, even where another place wins. Names the
@@ -163,7 +163,10 @@ THRESHOLD = Rule(
     lambda value: isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1,
     float,
 )
-SUITE_KEYS = ("version", "provider", "baseline", "repeats", "concurrency", "timeout-s", "retries")
+SUITE_KEYS = (
+    *("version", "provider", "baseline", "anchor", "repeats", "max-repeats", "early-stop"),
+    *("concurrency", "timeout-s", "retries"),
+)
 
 _RULES: Mapping[str, Rule] = MappingProxyType(
     {
@@ -171,7 +174,10 @@ _RULES: Mapping[str, Rule] = MappingProxyType(
         "version": TEXT,
         "provider": RULES["provider"],
         "baseline": TEXT,  # in suite.toml a name; a flag or variable may also name a run file
+        "anchor": TEXT,
         "repeats": RULES["repeats"],
+        "max-repeats": RULES["max-repeats"],
+        "early-stop": RULES["early-stop"],
         "concurrency": RULES["concurrency"],
         "timeout-s": RULES["timeout-s"],
         "retries": RULES["retries"],

@@ -13,7 +13,7 @@ from aigate.core.sample import Message, Sample
 from aigate.core.version import VersionId
 from aigate.errors import ProviderConfigError
 
-__all__ = ["PROVIDERS", "Provider", "ProviderSettings", "Request", "make_provider"]
+__all__ = ["PROVIDERS", "Provider", "ProviderSettings", "Request", "is_offline", "make_provider", "most_repeats_of"]
 
 PROVIDERS = Registry(
     kind="provider",
@@ -49,7 +49,13 @@ class Request:
 
 @runtime_checkable
 class Provider(Protocol):
-    """Answers requests with one version. Safe for many `respond` calls at once on one event loop."""
+    """Answers requests with one version. Safe for many `respond` calls at once on one event loop.
+
+    A provider may have two attributes more. `most_repeats: int | None`: how many different answers it can give to one
+    sample; None, and no such attribute, stand for any number. Further repeats are planned only up to it; see
+    `most_repeats_of`. `offline: bool`: True when nothing is called and no answer costs anything; then an early stop
+    would save nothing, and every answer is given; see `is_offline`.
+    """
 
     @property
     def name(self) -> str:
@@ -111,3 +117,17 @@ def make_provider(name: str, settings: ProviderSettings) -> Provider:
     """
     provider: Provider = PROVIDERS.factory(name)(settings)
     return provider
+
+
+def is_offline(provider: Provider) -> bool:
+    """True when a provider calls nothing. No member of the protocol, as in `most_repeats_of`."""
+    return bool(getattr(provider, "offline", False))
+
+
+def most_repeats_of(provider: Provider) -> int | None:
+    """How many different answers a provider can give to one sample; None for any number.
+
+    No member of the protocol: providers written without it stay providers.
+    """
+    most: int | None = getattr(provider, "most_repeats", None)
+    return most

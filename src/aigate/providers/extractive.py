@@ -173,6 +173,8 @@ class ExtractiveProvider:
     """
 
     name = "extractive"
+    most_repeats = 1  # the same question and contexts give the same answer
+    offline = True
 
     def __init__(self, *, clock: Callable[[], float] = time.perf_counter) -> None:
         self._clock = clock

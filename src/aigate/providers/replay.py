@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from itertools import count, takewhile
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,12 @@ class Recording:
         wanted = set(sample_ids)
         return tuple(dict.fromkeys(found for found, _ in self.answers if found not in wanted))
 
+    def repeats_from(self, offset: int) -> int:
+        """How many repeats, from one on, it holds of every sample that it answers at all; 0 or more."""
+        ids = {sample_id for sample_id, _ in self.answers}
+        held = takewhile(lambda repeat: all((id_, repeat) in self.answers for id_ in ids), count(offset))
+        return sum(1 for _ in held)
+
 
 class ReplayProvider:
     """Answers from a recording; the recorded latency is kept as it is.
@@ -80,6 +87,13 @@ class ReplayProvider:
         self.recording = recording
         first = min((repeat for _, repeat in recording.answers), default=0)
         self.repeat_offset = first if repeat_offset is None else repeat_offset
+
+    offline = True
+
+    @property
+    def most_repeats(self) -> int:
+        """The repeats that are recorded of every sample; at least 1, so that what is missing is found by asking."""
+        return max(1, self.recording.repeats_from(self.repeat_offset))
 
     def describe(self) -> Mapping[str, Any]:
         """Name, adapter version, file name, digest of the answers, repeat offset."""

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from aigate.core.verdict import Status
-from aigate.reports.story import Answer, MetricRow, MovedSample, SliceRow, Story
+from aigate.reports.story import Answer, MetricRow, MovedSample, SliceRow, Story, more_moved
 from aigate.reports.text import excerpt, printable
 from aigate.scorers.classification import Confusion
 
@@ -32,6 +32,9 @@ def _lines(story: Story) -> Iterable[str]:
     yield ""
     yield from _table(("", "check", "what it found", "samples"), _check_rows(story))
     yield from _table(("metric", "baseline", "candidate", "missing"), (_metric_row(row) for row in story.metrics))
+    if story.metrics_over:
+        yield f"_{_inline(story.metrics_over)}_"
+        yield ""
     for metric, confusion in story.confusions.items():
         yield from _table(
             (f"{_inline(metric)}: right \\ said", *map(_inline, confusion.labels)), _confusion_rows(confusion)
@@ -40,8 +43,8 @@ def _lines(story: Story) -> Iterable[str]:
         yield from _table(("slice", "n", "before", "now", "points", "q"), (_slice_row(row) for row in story.slices))
     for sample in story.moved:
         yield from _moved(sample)
-    if story.more_moved:
-        yield f"… and {story.more_moved} more samples that moved."
+    if told := more_moved(story):
+        yield told
         yield ""
     yield from (f"> note: {_inline(note)}" for note in story.notes)
     yield ""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from aigate.core.ledger import Outcome
@@ -11,10 +11,12 @@ from aigate.core.response import Response
 from aigate.core.run import Result, Run
 from aigate.core.score import MetricSpec, Score
 from aigate.core.verdict import CheckOutcome, Moved, Status, Verdict
+from aigate.gating.checks.no_regression import LISTED
+from aigate.gating.integrity import skipped_samples
 from aigate.gating.run_metrics import confusion_of, metric_table
 from aigate.scorers.classification import Confusion
 
-__all__ = ["Answer", "MetricRow", "MovedSample", "SliceRow", "Story", "tell"]
+__all__ = ["Answer", "MetricRow", "MovedSample", "SliceRow", "Story", "more_moved", "tell"]
 
 SHOWN = 5
 SHOWN_SLICES = 12
@@ -77,7 +79,7 @@ class MetricRow:
 
     Attributes:
         metric: Its name.
-        baseline: Its number in the baseline; None without one.
+        baseline: Its number in the baseline, over the samples that the candidate was asked; None without one.
         candidate: Its number in the candidate; None where nothing was scored.
         missing: Missing scores in the candidate.
     """
@@ -100,10 +102,13 @@ class Story:
         why: The causes, most important first; none for a pass, whose checks say it all.
         notes: What a reader should know besides.
         slices: Slices in which a compared metric moved, worst first.
-        metrics: Every metric with its baseline and candidate number as text, and missing scores.
+        metrics: Every metric with its baseline and candidate number, and missing scores.
+        metrics_over: On which part of the suite these numbers and the confusion matrices rest, in words; empty for the
+            whole run.
         confusions: Confusion matrices of the candidate, by metric.
         moved: A few samples that moved, with both answers.
         more_moved: How many more moved.
+        all_counted: False where more may have moved than that: a check that lists no more than so many is full.
         ledger: Outcome counts, in words.
         next_steps: What to do next.
     """
@@ -116,9 +121,11 @@ class Story:
     notes: tuple[str, ...]
     slices: tuple[SliceRow, ...]
     metrics: tuple[MetricRow, ...]
+    metrics_over: str
     confusions: Mapping[str, Confusion]
     moved: tuple[MovedSample, ...]
     more_moved: int
+    all_counted: bool
     ledger: str
     next_steps: tuple[str, ...]
 
@@ -141,21 +148,34 @@ def tell(
     for check, moved in named:
         if moved.baseline is None or moved.baseline != moved.candidate:  # as bad as before is not news
             unique.setdefault(moved.sample_id, (check, moved))
+    causes = _causes(verdict)
+    how_many, all_counted = _counted(deciding, len(unique))
     return Story(
         verdict=verdict,
         decided=decided,
         headline=_headline(verdict, decided=decided),
         threshold_means=_threshold_means(verdict, candidate),
-        why=() if verdict else tuple(dict.fromkeys(f"{c.label}: {r.text}" for c in deciding for r in c.reasons)),
-        notes=tuple(dict.fromkeys(f"{check.label}: {r.text}" for check in _passed(verdict) for r in check.reasons)),
+        why=tuple(_told(causes)),
+        notes=tuple(_told(_beside(verdict, causes), before=_decided_early(verdict, candidate))),
         slices=tuple(_slices(verdict))[:SHOWN_SLICES],
-        metrics=tuple(_metrics(verdict, baseline)),
+        metrics=tuple(_metrics(verdict, _asked_part(baseline, candidate))),
+        metrics_over=_metrics_over(candidate),
         confusions=confusion_of(candidate),
         moved=tuple(_sample(check, moved, candidate, baseline) for check, moved in list(unique.values())[:shown]),
-        more_moved=max(0, len(unique) - shown),
+        more_moved=max(0, how_many - min(shown, len(unique))),
+        all_counted=all_counted,
         ledger=str(candidate.ledger),
-        next_steps=_next_steps(verdict) if decided else (),
+        next_steps=_next_steps(verdict, candidate) if decided else (),
     )
+
+
+def more_moved(story: Story) -> str:
+    """How many samples moved that are not shown, and where more of them stand; empty where all are shown."""
+    if not story.more_moved:
+        return ""
+    count = story.more_moved if story.all_counted else f"at least {story.more_moved}"
+    noun = "sample" if story.more_moved == 1 else "samples"
+    return f"… and {count} more {noun} that moved; --format json lists the worst {LISTED} of each check"
 
 
 def _headline(verdict: Verdict, *, decided: bool) -> str:
@@ -170,12 +190,22 @@ def _threshold_means(verdict: Verdict, run: Run) -> str:
     if check is None:
         return ""
     of = "" if run.header.metric(check.metric or "") is None else "the mean of "
-    left_out = check.details.get("not_applicable") and check.n_samples < len(run.samples)
+    early = _on_a_part(check)
+    left_out = not early and check.details.get("not_applicable") and check.n_samples < len(run.samples)
+    how = "not decided" if check.status is Status.INCONCLUSIVE else "decided early"
+    on_part = f", {how} on {check.n_samples} of them" if early else ""
     over = f"the {check.n_samples} judgeable" if left_out else f"all {run.header.suite_size}"
     return (
         f"threshold {check.threshold:g} means: {of}{check.metric} over {over} samples of"
-        f" {run.header.suite_name}, every missing score counted as the worst, is at least {check.threshold:g}"
+        f" {run.header.suite_name}, every missing score counted as the worst, is at least {check.threshold:g}{on_part}"
     )
+
+
+def _on_a_part(check: CheckOutcome) -> bool:
+    """True for a check that stands at an earlier look than the last, with samples left out."""
+    if check.look is None or check.looks is None or check.share_used is None:
+        return False
+    return check.look < check.looks and check.share_used < 1.0
 
 
 def _deciding(verdict: Verdict) -> list[CheckOutcome]:
@@ -187,8 +217,49 @@ def _deciding(verdict: Verdict) -> list[CheckOutcome]:
     return ranked or [check for check in verdict.checks if check.baseline_bound]
 
 
-def _passed(verdict: Verdict) -> Iterable[CheckOutcome]:
-    return (check for check in verdict.checks if check.status is Status.PASS)
+def _causes(verdict: Verdict) -> list[CheckOutcome]:
+    """The checks that made it no pass, most important first.
+
+    Of a fail those that failed: what the others leave open, or advise, would not change it.
+    """
+    if verdict:
+        return []
+    deciding = [check for check in _deciding(verdict) if check.status is not Status.PASS]
+    failed = [check for check in deciding if check.status is Status.FAIL]
+    return failed if verdict.status is Status.FAIL else deciding
+
+
+def _beside(verdict: Verdict, causes: Sequence[CheckOutcome]) -> Iterable[CheckOutcome]:
+    """The other checks: first those that are no pass, then those that are."""
+    rest = [check for check in verdict.checks if check not in causes]
+    return sorted(rest, key=lambda check: check.status is Status.PASS)
+
+
+def _told(checks: Iterable[CheckOutcome], *, before: Iterable[str] = ()) -> Iterable[str]:
+    """What checks found, each sentence once."""
+    return dict.fromkeys([*before, *(f"{check.label}: {r.text}" for check in checks for r in check.reasons)])
+
+
+def _counted(deciding: Sequence[CheckOutcome], listed: int) -> tuple[int, bool]:
+    """How many samples moved, and whether that is all of them: a check lists no more than 50.
+
+    A comparison knows how many differ. Where others name samples too, theirs may be among them or not, so that the
+    larger count is the least that it can be.
+    """
+    naming = [check for check in deciding if check.moved]
+    differ = [check.details.get("worse", 0) + check.details.get("better", 0) for check in naming]
+    full = [check for check in naming if len(check.moved) == LISTED]  # must-pass lists all
+    all_counted = not full or (len(naming) == 1 and differ[0] > 0)
+    return max([listed, *differ]) if full else listed, all_counted
+
+
+def _decided_early(verdict: Verdict, run: Run) -> Iterable[str]:
+    """What was decided before the last planned look, and on how much."""
+    for check in verdict.checks:
+        if _on_a_part(check) and check.status is not Status.INCONCLUSIVE:
+            used = f"{check.n_samples} of {run.header.suite_size} samples"
+            at = f"decided at look {check.look} of {check.looks}, on {used}"
+            yield f"{check.label}: {at}; what came after it is recorded and not used"
 
 
 def _slices(verdict: Verdict) -> Iterable[SliceRow]:
@@ -205,6 +276,22 @@ def _metrics(verdict: Verdict, baseline: Run | None) -> Iterable[MetricRow]:
         base, _, part = name.partition(".")
         if base != part and "[" not in part:  # the classes of a classification stand in its confusion matrix
             yield MetricRow(name, _number(before.get(name, {})), _number(numbers), int(numbers.get("missing", 0)))
+
+
+def _asked_part(baseline: Run | None, candidate: Run) -> Run | None:
+    """The baseline without what the candidate was never asked, so that both numbers are of the same samples."""
+    skipped = frozenset(skipped_samples(candidate))
+    if baseline is None or not skipped:
+        return baseline
+    samples = {id_: sample for id_, sample in baseline.samples.items() if id_ not in skipped}
+    results = tuple(result for result in baseline.results if result.sample_id in samples)
+    return replace(baseline, samples=samples, results=results)
+
+
+def _metrics_over(candidate: Run) -> str:
+    skipped = len(skipped_samples(candidate))
+    asked = len(candidate.samples) - skipped
+    return f"over the {asked} of {candidate.header.suite_size} samples that were asked" if skipped else ""
 
 
 def _number(numbers: Mapping[str, Any]) -> float | None:
@@ -226,8 +313,8 @@ def _sample(check: CheckOutcome, moved: Moved, candidate: Run, baseline: Run | N
 
 
 def _answer(run: Run, sample_id: str, metric: str, *, best: bool) -> Answer | None:
-    """The answer to show: of the baseline its best repeat, of the candidate its worst."""
-    results = run.by_sample.get(sample_id, ())
+    """The answer to show: of the baseline its best repeat, of the candidate its worst; None where none was asked."""
+    results = [r for r in run.by_sample.get(sample_id, ()) if r.outcome is not Outcome.EARLY_STOP]
     if not results:
         return None
     spec = run.header.metric(metric)
@@ -257,8 +344,11 @@ def _text(reference: Any) -> str:
     return reference if isinstance(reference, str) else json_line(reference)
 
 
-def _next_steps(verdict: Verdict) -> tuple[str, ...]:
+def _next_steps(verdict: Verdict, candidate: Run) -> tuple[str, ...]:
+    if verdict and skipped_samples(candidate):
+        answered = "answer the rest first: the same aigate eval with --resume --no-early-stop"
+        return (f"ship it; to make it the baseline, {answered}",)
     if verdict:
         return ("ship it, or make it the baseline: aigate baseline promote RUN",)
-    hints = [reason.hint for check in _deciding(verdict) for reason in check.reasons if reason.hint]
+    hints = [reason.hint for check in _causes(verdict) for reason in check.reasons if reason.hint]
     return tuple(dict.fromkeys(hints))

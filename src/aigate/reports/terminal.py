@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from aigate.core.verdict import CheckOutcome, Status
-from aigate.reports.story import Answer, MetricRow, MovedSample, SliceRow, Story
+from aigate.reports.story import Answer, MetricRow, MovedSample, SliceRow, Story, more_moved
 from aigate.reports.text import excerpt, printable
 from aigate.scorers.classification import Confusion
 
@@ -27,10 +27,18 @@ SHOWN_CLASSES = 8
 def console_for(stream: TextIO, *, environ_columns: str | None = None) -> Console:
     """A console that writes to `stream`: colours only on a terminal, 80 columns where the width is not known."""
     if stream.isatty():
-        console = Console(file=stream, highlight=False)
-        return console if console.width <= WIDEST else Console(file=stream, highlight=False, width=WIDEST)
+        console = _Console(file=stream, highlight=False)
+        return console if console.width <= WIDEST else _Console(file=stream, highlight=False, width=WIDEST)
     width = int(environ_columns) if environ_columns and environ_columns.isdecimal() else 80
-    return Console(file=stream, highlight=False, width=max(40, min(width, WIDEST)), color_system=None)
+    return _Console(file=stream, highlight=False, width=max(40, min(width, WIDEST)), color_system=None)
+
+
+class _Console(Console):
+    """A console that leaves a closed pipe to its caller: rich ends the program, with the exit code of a failed gate."""
+
+    def on_broken_pipe(self) -> None:
+        """Called while the error is handled."""
+        raise
 
 
 def print_story(story: Story, console: Console) -> None:
@@ -57,16 +65,16 @@ def _print(story: Story, console: Console) -> None:
     if sound:
         console.print(_bullet(f"sound: {', '.join(check.label for check in sound)}", style="dim", mark="✓"))
     console.print(_metrics(story.metrics))
+    if story.metrics_over:
+        console.print(Text(printable(story.metrics_over), style="dim"))
     for metric, confusion in story.confusions.items():
         console.print(_confusion(metric, confusion))
     if story.slices:
         console.print(_slices(story.slices))
     for sample in story.moved:
         console.print(_moved(sample, console.width))
-    if story.more_moved:
-        console.print(
-            Text(f"… and {story.more_moved} more samples that moved; all of them: --format json", style="dim")
-        )
+    if told := more_moved(story):
+        console.print(Text(told, style="dim"))
         console.print()
     for note in story.notes:
         console.print(_bullet(f"note: {note}", style="dim"))

@@ -6,7 +6,7 @@ import asyncio
 import math
 import os
 import threading
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from concurrent.futures import Future, wait
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -15,6 +15,8 @@ from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
 from aigate.core.digest import seed_from
+from aigate.core.ledger import Outcome
+from aigate.core.looks import LookPlan
 from aigate.core.run import Result, Run, RunHeader
 from aigate.core.sample import Message, Sample
 from aigate.core.version import VersionId
@@ -26,13 +28,44 @@ from aigate.providers.base import Provider, ProviderSettings, make_provider
 from aigate.running.asking import RetryPolicy
 from aigate.running.engine import Plan, run_plan
 from aigate.running.provenance import git_commit, library_versions, utc_now
+from aigate.running.schedule import run_at_look
 from aigate.running.writer import RunWriter
 from aigate.scorers.base import Scorer, ScorerSettings, make_scorer
 
-__all__ = ["Choices", "Conditions", "evaluate", "execute", "prepare", "primary_metric", "scorers_of"]
+__all__ = [
+    "Choices",
+    "Conditions",
+    "Looked",
+    "evaluate",
+    "execute",
+    "prepare",
+    "primary_metric",
+    "scorers_of",
+    "with_looks",
+]
 
 Progress = Callable[[Result, int, int], None]
+Settled = Callable[[Run], bool]
 T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """What came of one planned look, for those who watch a run.
+
+    Attributes:
+        number: Which look, from 1; 0: the samples that are asked before all others.
+        planned: How many looks are planned, look 0 not counted.
+        settled: True when the verdict was certain, and the run ended with it.
+        not_asked: Answers that nobody was asked for; 0 while the run goes on.
+        total: Answers of the whole plan.
+    """
+
+    number: int
+    planned: int
+    settled: bool
+    not_asked: int
+    total: int
 
 
 @dataclass(frozen=True)
@@ -43,11 +76,14 @@ class Conditions:
         suite: The suite.
         plan: What will be asked.
         header: The header of the run that will be written.
+        settled: Given the run as it stands at a planned look, True when no further answer can change its verdict. None:
+            everything is asked.
     """
 
     suite: Suite
     plan: Plan
     header: RunHeader
+    settled: Settled | None = None
 
 
 @dataclass(frozen=True)
@@ -82,10 +118,16 @@ def evaluate(
     retries: int | None = None,
     out: Path | str | None = None,
     resume: bool = False,
+    looks: LookPlan | None = None,
+    settled: Settled | None = None,
+    first: Collection[str] = frozenset(),
     environ: Mapping[str, str] | None = None,
     progress: Progress | None = None,
 ) -> Run:
     """Answer a golden suite with one version, judge the answers, and store the run.
+
+    Everything is asked. Looks, escalation and the early stop of `aigate eval` are planned here only where they are
+    given, as `looks`, `settled` and `first`; `aigate.gating.early_stop` makes all three, and shows how.
 
     Args:
         suite: A suite, or its folder.
@@ -101,7 +143,14 @@ def evaluate(
         timeout_s: Seconds per attempt.
         retries: Attempts after the first.
         out: The run file; default: a temporary one, gone when this returns.
-        resume: Go on with the interrupted run in `out`.
+        resume: Go on with the interrupted or early stopped run in `out`, under the looks that it was begun with.
+        looks: When the run may be decided and stopped (`aigate.gating.early_stop.plan_looks`); stored in the run. The
+            first look asks `repeats` of each sample.
+        settled: Called in a thread with the run as it stands once the samples of `first` are answered, and at each
+            planned look but the last; when it gives True, no further answer is asked for
+            (`aigate.gating.early_stop.settled_by`). None: everything is asked.
+        first: Ids of samples that are asked before all others, where looks are planned
+            (`aigate.gating.early_stop.asked_first`).
         environ: The environment; default: that of the process. Only providers read it (keys, base URLs).
         progress: Called per result with (result, done, total).
 
@@ -128,7 +177,8 @@ def evaluate(
         retries=retries,
     )
     loaded = suite if isinstance(suite, Suite) else load_suite(Path(suite))
-    conditions = prepare(loaded, choices, environ=os.environ if environ is None else environ)
+    prepared = prepare(loaded, choices, environ=os.environ if environ is None else environ)
+    conditions = with_looks(prepared, looks, settled=settled, first=first)
     if out is not None:
         return execute(conditions, Path(out), resume=resume, progress=progress)
     with TemporaryDirectory(prefix="aigate-") as folder:
@@ -187,28 +237,127 @@ def prepare(suite: Suite, choices: Choices, *, environ: Mapping[str, str]) -> Co
     return Conditions(suite, plan, header)
 
 
-def execute(conditions: Conditions, out: Path, *, resume: bool = False, progress: Progress | None = None) -> Run:
+def with_looks(
+    conditions: Conditions,
+    looks: LookPlan | None,
+    *,
+    settled: Settled | None = None,
+    first: Collection[str] = frozenset(),
+) -> Conditions:
+    """The evaluation with planned looks: the most repeats that the plan may come to, and what decides at a look.
+
+    Args:
+        conditions: What was prepared; its repeats are those of the first look.
+        looks: The plan; None for none. A run that is gone on with keeps its own plan in any case.
+        settled: See `Conditions`.
+        first: Ids of samples that are asked before all others, where looks are planned.
+
+    Raises:
+        UsageError: A plan for another number of units, or that begins with another number of repeats.
+    """
+    plan = replace(conditions.plan, first=frozenset(first))
+    if looks is None:
+        return replace(conditions, plan=plan, settled=settled)
+    units = len({sample.unit for sample in plan.samples})
+    begins, ends = looks.looks[0], looks.looks[-1]
+    if (begins.repeats, ends.units) != (plan.repeats, units):
+        raise UsageError(
+            f"the planned looks begin with {begins.repeats} answers per sample and end with {ends.units} units: "
+            f"the run begins with {plan.repeats} and has {units}",
+            hint="plan them with plan_looks() from the samples and the repeats of this run",
+        )
+    return replace(
+        conditions,
+        plan=replace(plan, looks=looks, repeats=ends.repeats, seed=conditions.header.seed),
+        header=replace(conditions.header, looks=looks, repeats=ends.repeats),
+        settled=settled,
+    )
+
+
+def execute(
+    conditions: Conditions,
+    out: Path,
+    *,
+    resume: bool = False,
+    progress: Progress | None = None,
+    looked: Callable[[Looked], None] | None = None,
+) -> Run:
     """Ask what was prepared, and write the run to `out` as results arrive.
+
+    Args:
+        conditions: What was prepared.
+        out: The run file.
+        resume: Go on with the run in `out`, under the looks that it was begun with.
+        progress: Called per answer with (result, done, total); not for answers that nobody was asked for.
+        looked: Called after each planned look; for the one that ends the run, once its last answer is in.
 
     Raises:
         UsageError: `out` holds an interrupted run and `resume` is false.
         RunFileError: `out` holds a run made under other conditions.
         KeyboardInterrupt: Stopped; `out` holds a resumable run.
+        Exception: Whatever `settled` raised; `out` holds a resumable run.
     """
-    total = len(conditions.plan.samples) * conditions.plan.repeats
     with RunWriter(out, conditions.header, resume=resume) as writer:
-        done = len(writer.kept)
-
-        def record(result: Result, sample: Sample) -> None:
-            nonlocal done
-            writer.add(result, sample)
-            done += 1
-            if progress is not None:
-                progress(result, done, total)
-
-        plan = replace(conditions.plan, done=frozenset(result.key for result in writer.kept))
-        _run_to_end(run_plan(plan, record))
+        plan = replace(
+            conditions.plan,
+            repeats=writer.header.repeats,
+            looks=writer.header.looks,
+            seed=writer.header.seed,
+            done=frozenset(result.key for result in writer.kept),
+        )
+        _run_to_end(_Execution(plan, writer, conditions.settled, progress, looked).run())
         return writer.close_run(finished_at=utc_now())
+
+
+class _Execution:
+    """One execution: writes results down, remembers them for the looks, tells who watches."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        writer: RunWriter,
+        settled: Settled | None,
+        progress: Progress | None,
+        looked: Callable[[Looked], None] | None,
+    ) -> None:
+        self._plan = plan if settled is None else replace(plan, settled=self._decide)
+        self._writer, self._settled, self._progress, self._looked = writer, settled, progress, looked
+        self._tasks = plan.tasks()
+        self._found = {result.key: result for result in writer.kept}
+        self._not_asked = 0
+        self._ended_at: int | None = None
+
+    async def run(self) -> None:
+        """Ask everything, or what of it is needed."""
+        await run_plan(self._plan, self._record)
+        if self._ended_at is not None:
+            self._tell(self._ended_at, settled=True)
+
+    def _record(self, result: Result, sample: Sample) -> None:
+        self._writer.add(result, sample)
+        if result.outcome is Outcome.EARLY_STOP:
+            self._not_asked += 1
+            return
+        self._found[result.key] = result
+        if self._progress is not None:
+            self._progress(result, len(self._found), len(self._tasks))
+
+    async def _decide(self, look: int) -> bool:
+        """In a thread, so that answers in flight are not held up by the arithmetic."""
+        if settled := await asyncio.to_thread(self._settled_at, look):
+            self._ended_at = look
+        else:
+            self._tell(look, settled=False)
+        return settled
+
+    def _settled_at(self, look: int) -> bool:
+        run = run_at_look(look, header=self._writer.header, tasks=self._tasks, found=self._found)
+        return self._settled is not None and self._settled(run)
+
+    def _tell(self, look: int, *, settled: bool) -> None:
+        if self._looked is not None and self._plan.looks is not None:
+            planned = len(self._plan.looks.looks)
+            self._looked(Looked(look, planned, settled, self._not_asked, len(self._tasks)))
 
 
 def scorers_of(suite: Suite) -> tuple[Scorer, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import IO
@@ -28,8 +29,13 @@ class RunWriter:
         path: The file. A finished run in it is set aside as `NAME.previous`; an interrupted one is refused unless
             `resume` is true.
         header: The run's header.
-        resume: Go on with the interrupted run in `path`: what it holds is kept, except what was missing through no
-            fault of the candidate, which is asked again.
+        resume: Go on with the run in `path`: what it holds is kept, except what was missing through no fault of the
+            candidate or was not asked, which is asked. Its planned looks are kept too, whatever `header` says.
+
+    Attributes:
+        path: The file.
+        header: The header of the run that is written: the one given, with the looks of the run that is gone on with.
+        kept: The results that stand in the file already.
 
     Raises:
         UsageError: `path` holds an interrupted run and `resume` is false, holds something that is no run file, cannot
@@ -41,13 +47,14 @@ class RunWriter:
         self.path = path
         self._resumed = resume
         self.kept: tuple[Result, ...] = ()
-        self._encoder = RunEncoder(header)
+        self.header = header
         self._lines: list[str] = []
         existing = _existing(path)
         if existing is not None and resume:
             if existing.closing is not None:
                 decode(read_lines(path), source=str(path))  # a finished run is only built on when its digest holds
-            self._require_same_conditions(existing)
+            self.header = _under_plan_of(existing.header, header)
+            self._require_same_conditions(existing, asked=header)
             self._start(existing.samples, _worth_keeping(existing))
         elif existing is not None and existing.closing is None and existing.results:
             raise UsageError(
@@ -85,6 +92,7 @@ class RunWriter:
             raise UsageError(f"{self.path}: cannot be written: {error.strerror}", hint="choose another --out") from None
         fcntl.flock(self._file, fcntl.LOCK_EX)  # for as long as the run lasts; see `_refuse_if_being_written`
         self.kept = tuple(kept)
+        self._encoder = RunEncoder(self.header)
         try:
             self._write(self._encoder.header_line())
             for result in self.kept:
@@ -102,14 +110,26 @@ class RunWriter:
         self._file.write(line + "\n")
         self._file.flush()
 
-    def _require_same_conditions(self, existing: PartialRun) -> None:
-        before, now = existing.header.same_conditions(), self._encoder.header.same_conditions()
+    def _require_same_conditions(self, existing: PartialRun, *, asked: RunHeader) -> None:
+        before, now = existing.header.same_conditions(), self.header.same_conditions()
         differs = [key for key in now if before.get(key) != now[key]]
+        if _first_repeats(existing.header) != _first_repeats(asked):
+            differs.append("repeats")
         if differs:
             raise RunFileError(
                 f"{self.path}: cannot be resumed: it was made with another {' and '.join(differs)}",
                 hint="run again as it was begun, or choose another --out",
             )
+
+
+def _under_plan_of(begun: RunHeader, now: RunHeader) -> RunHeader:
+    """The header with the plan a run was begun with: looks chosen once answers are known would not be planned."""
+    return replace(now, looks=begun.looks, repeats=begun.repeats)
+
+
+def _first_repeats(header: RunHeader) -> int:
+    """The repeats that are asked for in any case: what a caller chooses; what is added follows from the plan."""
+    return header.repeats if header.looks is None else header.looks.looks[0].repeats
 
 
 def _existing(path: Path) -> PartialRun | None:

@@ -12,6 +12,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import ndtri
 
@@ -23,10 +24,12 @@ __all__ = [
     "SD_GRADED",
     "VarianceComponents",
     "block_floor",
+    "pass_floor_margin",
     "pass_floor_units",
     "repeats_needed",
     "samples_needed",
     "smallest_detectable_drop",
+    "smallest_detectable_loss",
     "variance_components",
 ]
 
@@ -38,6 +41,8 @@ SD_GRADED = 0.27
 
 # Quotients of decimals miss whole numbers by a few units in the last place; nobody pays for a repeat because of that.
 ROUNDING = 1e-9
+
+BISECTIONS = 60  # halvings: below the spacing of doubles
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +92,47 @@ def smallest_detectable_drop(sd: float, n_units: int, *, alpha: float = 0.05, po
     if n_units < 0:
         raise ValueError(f"n_units: got {n_units}, expected 0 or more")
     return min(1.0, spread / math.sqrt(n_units)) if n_units else 1.0
+
+
+def smallest_detectable_loss(
+    sd: float, n_units: int, *, samples_per_unit: float = 1.0, alpha: float = 0.05, power: float = 0.80
+) -> float:
+    """The drop of 0/1 scores that is blocked with probability `power`, where the drop is samples that are lost whole.
+
+    `smallest_detectable_drop` takes the scatter to be what it is without a drop. A drop of `x` by lost samples adds
+    x to the relabelled second moment and x (1 - x) to the variance of a sample's difference, so here
+    x = (z_{1-alpha} sqrt(sd² + x / m) + z_power sqrt(sd² + x (1 - x) / m)) / sqrt(n), for m samples per unit, lost
+    independently of one another. In simulations of the relabelling test with 50 to 500 samples, 1 or 5 baseline and 1
+    or 3 candidate repeats, 76 to 99 % of such drops were blocked, against 36 to 74 % of those of the other formula.
+
+    Args:
+        sd: Standard deviation of the units' mean differences without a drop, at least 0.
+        n_units: Number of samples, or of groups of equal size.
+        samples_per_unit: Mean size of a unit, m, at least 1.
+        alpha: One-sided chance of a false block.
+        power: Chance to detect.
+
+    Returns:
+        In [0, 1], and 1 without units; above `smallest_detectable_drop`.
+
+    Raises:
+        ValueError: As `smallest_detectable_drop`, or units of less than one sample.
+
+    >>> round(smallest_detectable_loss(0.40, 200), 3)
+    0.087
+    """
+    z_alpha, z_power = _quantile(1.0 - open_fraction(alpha, name="alpha")), _quantile(power)
+    variance = _checked_sd(sd) ** 2
+    if n_units < 0 or not samples_per_unit >= 1.0:
+        raise ValueError(f"n_units, samples_per_unit: got {n_units} and {samples_per_unit}, expected 0 and 1 or more")
+    # The drop outgrows what is needed to see it once, and for good.
+    low, high = 0.0, 1.0
+    for _ in range(BISECTIONS if n_units else 0):
+        x = (low + high) / 2.0
+        null, real = variance + x / samples_per_unit, variance + x * (1.0 - x) / samples_per_unit
+        seen = x * math.sqrt(n_units) >= z_alpha * math.sqrt(null) + z_power * math.sqrt(real)
+        low, high = (low, x) if seen else (x, high)
+    return high
 
 
 def samples_needed(sd: float, margin: float, *, alpha: float = 0.05, power: float = 0.80) -> int:
@@ -221,22 +267,69 @@ def pass_floor_units(margin: float, *, alpha: float = 0.05, method: Literal["bb1
     return high
 
 
-def block_floor(alpha: float = 0.05) -> int:
-    """The fewest net lost 0/1 samples with which a block is possible: the smallest k with 2^-k <= alpha.
+def pass_floor_margin(unit_sizes: ArrayLike, *, alpha: float = 0.05, pseudo_size: float = 1.0) -> float:
+    """The smallest margin with which a pass is possible on these units: when no sample differs at all.
+
+    BB-1 then has p = prod over units of 1 / (1 + m_u a / c), with a = margin / (1 - margin), unit sizes m_u and the
+    size c of the pseudo-case: each weight is exponential, and so is that of the pseudo-case. With units of one sample
+    it is (1 - margin)^n, as in `pass_floor_units`.
+
+    Args:
+        unit_sizes: Shape (U,), samples in each unit, positive. Ones for samples that are independent.
+        alpha: One-sided chance of a false pass.
+        pseudo_size: Samples the pseudo-case stands for, positive: 1, or in strict mode the largest unit.
+
+    Returns:
+        In (0, 1]; 1 without units: no margin is large enough.
+
+    Raises:
+        ValueError: A size that is not finite or not positive, or alpha outside (0, 1).
+
+    >>> round(pass_floor_margin([1.0] * 40), 4), round(pass_floor_margin([5.0] * 8), 4)
+    (0.0722, 0.0833)
+    """
+    if not (math.isfinite(pseudo_size) and pseudo_size > 0.0):
+        raise ValueError(f"pseudo_size: got {pseudo_size}, expected a positive number")
+    sizes = finite_array(unit_sizes, name="unit_sizes", ndim=1) / pseudo_size
+    target = -math.log(open_fraction(alpha, name="alpha"))
+    if len(sizes) == 0:
+        return 1.0
+    if not (sizes > 0.0).all():
+        raise ValueError(f"unit_sizes: got {sizes.min()}, expected positive sizes")
+    # ln p falls with a and is concave in it, so between these ends there is one root: the largest unit, U times, and
+    # all samples in one unit.
+    low, high = math.expm1(target / len(sizes)) / float(sizes.max()), math.expm1(target) / float(sizes.sum())
+    for _ in range(BISECTIONS):
+        middle = (low + high) / 2.0
+        enough = float(np.log1p(sizes * middle).sum()) >= target
+        low, high = (low, middle) if enough else (middle, high)
+    return high / (1.0 + high)
+
+
+def block_floor(alpha: float = 0.05, *, candidate_repeats: int = 1, baseline_repeats: int = 1) -> int:
+    """The fewest net lost 0/1 samples with which a block is possible.
+
+    A sample that every baseline repeat got right and every candidate repeat wrong looks so in one of
+    C(K_b + K_c, K_c) relabellings, 2 with single answers. It is the smallest k with C(K_b + K_c, K_c)^-k <= alpha.
 
     Args:
         alpha: One-sided chance of a false block.
+        candidate_repeats: Repeats of the candidate, K_c.
+        baseline_repeats: Repeats of the baseline, K_b.
 
     Returns:
-        At least 1; 5 for alpha = 0.05, which is 12.5 points of 40 samples.
+        At least 1; 5 for alpha = 0.05 and single answers, which is 12.5 points of 40 samples.
 
     Raises:
-        ValueError: Alpha outside (0, 1).
+        ValueError: Alpha outside (0, 1), or repeats below 1.
 
-    >>> block_floor()
-    5
+    >>> block_floor(), block_floor(baseline_repeats=5), block_floor(candidate_repeats=3, baseline_repeats=5)
+    (5, 2, 1)
     """
-    return max(1, math.ceil(-math.log2(open_fraction(alpha, name="alpha")) - ROUNDING))
+    if min(candidate_repeats, baseline_repeats) < 1:
+        raise ValueError(f"repeats: got {candidate_repeats} and {baseline_repeats}, expected 1 or more")
+    labellings = math.comb(candidate_repeats + baseline_repeats, candidate_repeats)
+    return max(1, math.ceil(-math.log(open_fraction(alpha, name="alpha")) / math.log(labellings) - ROUNDING))
 
 
 def _repeat_variances(c: Floats, b: Floats) -> tuple[float, float]:
@@ -254,7 +347,11 @@ def _least_divisor(variance: float, allowed: float) -> int | None:
 
 
 def _quantile_sum(alpha: float, power: float) -> float:
-    return float(ndtri(1.0 - open_fraction(alpha, name="alpha")) + ndtri(open_fraction(power, name="power")))
+    return _quantile(1.0 - open_fraction(alpha, name="alpha")) + _quantile(power)
+
+
+def _quantile(power: float) -> float:
+    return float(ndtri(open_fraction(power, name="power")))
 
 
 def _checked_sd(sd: float) -> float:

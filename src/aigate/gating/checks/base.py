@@ -4,14 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
-from typing import Any, ClassVar, Protocol, Self, TypeVar, get_args, get_type_hints, runtime_checkable
+from types import UnionType
+from typing import (
+    Any,
+    ClassVar,
+    Literal,
+    Protocol,
+    Self,
+    TypeVar,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+    runtime_checkable,
+)
 
 from aigate.core.registry import Registry, nearest, refuse_unknown
 from aigate.core.run import Run
 from aigate.core.verdict import CheckOutcome, Reason, Status
 from aigate.errors import ConfigError
 from aigate.gating.comparison import Comparison
+from aigate.gating.margins import Margin
 from aigate.gating.reasons import reason
+from aigate.gating.views import Rates, Schedule, View, schedule
 
 __all__ = ["CHECKS", "Check", "ConfiguredCheck", "Evidence", "PolicySettings", "check_from_config"]
 
@@ -37,11 +52,14 @@ class PolicySettings:
 
     Attributes:
         alpha: One-sided chance of blocking a candidate equal to the baseline, and of passing one worse by the margin.
-        margin: Tolerated drop of a mean score, in (0, 1).
+        margin: Tolerated drop of a mean score, in (0, 1); "auto": the smallest one that the suite can show, see
+            `aigate.gating.margins`.
+        strict: True when a margin that the suite cannot see is refused before anything is asked.
     """
 
     alpha: float = 0.05
-    margin: float = 0.05
+    margin: Margin = 0.05
+    strict: bool = False
 
 
 @dataclass(frozen=True)
@@ -55,6 +73,11 @@ class Evidence:
         checks: Every check of the policy, for those that share an error rate.
         obstacles: Why the runs are not comparable; empty when they are.
         seed: Seed of anything random, from the content of both runs.
+        views: The looks of the candidate of which everything was asked, in order; none where it was stopped before.
+        view_seeds: One seed per view, from what that look uses.
+        part_may_pass: False where only the whole suite may pass: a new model or provider version.
+        block_share: Share of alpha that a block against this baseline may cost: 1/2 each with an anchor beside it.
+        against: What the baseline is called, where it is not the baseline: `anchor`.
         memory: What checks worked out together, so that it is worked out once.
     """
 
@@ -64,6 +87,11 @@ class Evidence:
     checks: tuple[Check, ...]
     obstacles: tuple[Reason, ...]
     seed: int
+    views: tuple[View, ...]
+    view_seeds: tuple[int, ...]
+    part_may_pass: bool = True
+    block_share: float = 1.0
+    against: str | None = None
     memory: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
 
     def remember(self, key: Any, work: Callable[[], T]) -> T:
@@ -72,6 +100,31 @@ class Evidence:
             self.memory[key] = work()
         found: T = self.memory[key]
         return found
+
+    def seed_at(self, view: View) -> int:
+        """The seed of what is drawn at one look: it knows nothing of what came after."""
+        return self.view_seeds[self.views.index(view)]
+
+    @property
+    def block_alpha(self) -> float:
+        """The one-sided chance of blocking a candidate equal to this baseline."""
+        return self.settings.alpha * self.block_share
+
+    def schedule(self) -> Schedule:
+        """How alpha is spent over the looks; the comparison's units are what is counted."""
+        comparison = self.comparison
+        assert comparison is not None  # noqa: S101 - for the type checker: a check without one ends before
+        run = comparison.candidate
+        shared = {run.samples[id_].unit for id_ in comparison.shared}
+        rates = Rates(self.block_alpha, self.settings.alpha, self.part_may_pass)
+        return self.remember("schedule", lambda: schedule(run, self.views, shared, rates))
+
+    def no_look(self, check: str, metric: str | None = None, threshold: float | None = None) -> CheckOutcome | None:
+        """The outcome of a check on a run that was stopped before its first look; None when there is a look."""
+        if self.views:
+            return None
+        why = reason("early-stopped", "the run was stopped before its first look", "run again: --resume")
+        return CheckOutcome(check, Status.INCONCLUSIVE, why.text, metric=metric, threshold=threshold, reasons=(why,))
 
     def no_comparison(self, check: str, metric: str | None) -> CheckOutcome | None:
         """The outcome of a check that needs a baseline when there is none to use; None when there is one."""
@@ -211,12 +264,13 @@ def _option(spec: Field[Any]) -> str:
 
 def _typed(value: Any, hint: Any, what: str) -> Any:
     """The value as the field's type, without guessing: an integer may stand for a float, a list for a tuple."""
-    accepted = get_args(hint) if type(None) in get_args(hint) else (hint,)
+    accepted = _alternatives(hint)
+    words = [word for kind in accepted if get_origin(kind) is Literal for word in get_args(kind)]
     if bool in accepted and isinstance(value, bool):
         return value
     if float in accepted and isinstance(value, int | float) and not isinstance(value, bool):
         return float(value)
-    if str in accepted and isinstance(value, str):
+    if isinstance(value, str) and (str in accepted or value in words):
         return value
     if isinstance(value, list) and all(isinstance(item, str) for item in value) and tuple[str, ...] in accepted:
         return tuple(value)
@@ -226,7 +280,14 @@ def _typed(value: Any, hint: Any, what: str) -> Any:
     raise ConfigError(f"{what} is {value!r}: expected {expected}")
 
 
+def _alternatives(hint: Any) -> tuple[Any, ...]:
+    """The types a union accepts; the type itself where it is none."""
+    return get_args(hint) if get_origin(hint) in {Union, UnionType} else (hint,)
+
+
 def _type_name(kind: Any) -> str:
+    if get_origin(kind) is Literal:
+        return " or ".join(repr(word) for word in get_args(kind))
     return _TYPE_NAMES.get(kind, str(kind))
 
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import KW_ONLY, dataclass
 from typing import ClassVar
 
+from aigate.core.ledger import Outcome
+from aigate.core.run import Run
 from aigate.core.verdict import CheckOutcome, Interval, Moved, Reason, Status
 from aigate.gating.checks.base import ConfiguredCheck, Evidence, share
 from aigate.gating.reasons import reason
+from aigate.gating.views import part_of
 from aigate.stats.intervals import wilson_interval
 
 __all__ = ["MaxErrorRate"]
@@ -22,7 +25,9 @@ class MaxErrorRate(ConfiguredCheck):
     What counts: provider errors and infrastructure errors, over all samples and repeats that were asked. A refused,
     truncated or unparseable answer is an answer, a bad one: the scores see it.
 
-    Status: pass when the rate is at most the bound; fail when it is above; inconclusive with fewer than two samples.
+    Status: pass when the rate is at most the bound; fail when it is above; inconclusive with fewer than two samples. A
+    run that was stopped early is judged by the calls it made: nothing is promised for those it did not make, but it
+    fails only when those could not have brought the rate down.
 
     Attributes:
         at_most: The bound, in [0, 1].
@@ -44,14 +49,18 @@ class MaxErrorRate(ConfiguredCheck):
 
     def judge(self, evidence: Evidence) -> CheckOutcome:
         """Hold the error rate against the bound."""
-        run, level = evidence.candidate, 1.0 - 2.0 * evidence.settings.alpha
+        if (nothing := evidence.no_look(self.name, threshold=self.at_most)) is not None:
+            return nothing
+        view, level = evidence.views[-1], 1.0 - 2.0 * evidence.settings.alpha
+        run = part_of(evidence.candidate, view)
         errors, asked = run.ledger.unanswered, run.ledger.asked
         if len(run.samples) < 2 or asked == 0:
             why = reason("fewer-than-two-samples", f"{asked} calls decide nothing")
             return CheckOutcome(self.name, Status.INCONCLUSIVE, why.text, threshold=self.at_most, reasons=(why,))
         rate = errors / asked
         low, high = wilson_interval(errors, asked, level=level)
-        status, reasons = self._decided(rate, errors, asked)
+        status, reasons = self._decided(run, evidence.candidate.ledger.total)
+        look, looks = view.place
         return CheckOutcome(
             check=self.name,
             status=status,
@@ -61,20 +70,28 @@ class MaxErrorRate(ConfiguredCheck):
             threshold=self.at_most,
             n_samples=len(run.samples),
             n_groups=len({sample.unit for sample in run.samples.values()}),
-            n_repeats=(run.header.repeats,),
+            n_repeats=(view.repeats,),
             share_used=run.header.share(len(run.samples)),
-            moved=_unanswered(evidence),
+            moved=_unanswered(run),
             reasons=reasons,
+            look=look,
+            looks=looks,
         )
 
-    def _decided(self, rate: float, errors: int, asked: int) -> tuple[Status, tuple[Reason, ...]]:
-        if rate <= self.at_most:
+    def _decided(self, run: Run, planned: int) -> tuple[Status, tuple[Reason, ...]]:
+        """Calls that a budget stopped may have failed; those an early stop skipped may not have."""
+        errors, asked, stopped = run.ledger.unanswered, run.ledger.asked, run.ledger.counts[Outcome.BUDGET]
+        if errors + stopped <= self.at_most * (asked + stopped):
             return Status.PASS, ()
-        text = f"{errors} of {asked} calls gave no answer: {rate:.2%}, above {self.at_most:.2%}"
+        text = f"{errors} of {asked} calls gave no answer: {errors / asked:.2%}, against {self.at_most:.2%}"
+        if errors <= self.at_most * planned:
+            hint = "go on with it: --resume --no-early-stop"
+            why = f"{text}; what was not asked could bring it to the other side"
+            return Status.INCONCLUSIVE, (reason("early-stopped", why, hint),)
         return Status.FAIL, (reason("error-rate", text, "read the errors; run again if it was an outage"),)
 
 
-def _unanswered(evidence: Evidence) -> tuple[Moved, ...]:
-    found = [result for result in evidence.candidate.results if result.outcome.unanswered and result.response]
+def _unanswered(run: Run) -> tuple[Moved, ...]:
+    found = [result for result in run.results if result.outcome.unanswered and result.response]
     faults = [(result.sample_id, result.response.fault) for result in found if result.response]
     return tuple(Moved(id_, None, None, f"{fault.kind}: {fault.message}") for id_, fault in faults[:LISTED] if fault)

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, replace
 from typing import ClassVar
 
 import numpy as np
 
+from aigate.core.run import Run
 from aigate.core.sample import Sample
 from aigate.core.score import ScoreOrNot, Unscored
 from aigate.core.verdict import CheckOutcome, Interval, Moved, Reason, Status
 from aigate.gating.checks.base import ConfiguredCheck, Evidence, share
-from aigate.gating.comparison import Bools, Trials, applies, trials_of
+from aigate.gating.comparison import Bools, Floats, Trials, applies, trials_of
 from aigate.gating.reasons import reason
 from aigate.gating.run_metrics import Rows, rows_of, run_scorer
+from aigate.gating.views import View, part_of
 from aigate.stats.bootstrap import mean_interval
+from aigate.stats.threshold import ThresholdLook, threshold_test
 
 __all__ = ["MinScore"]
 
@@ -35,7 +39,9 @@ class MinScore(ConfiguredCheck):
 
     Status: pass when the mean reaches the threshold with every missing score at its worst; fail when it does not even
     with every missing score at its best; inconclusive when the missing scores decide, or when there are fewer than two
-    samples; error when the metric was never computed or every score is missing.
+    samples. A run that was stopped early is decided on the part that was asked, in the order drawn beforehand, by
+    betting without replacement: it differs from what the whole suite would say with a chance of at most alpha / 2.
+    Error when the metric was never computed or every score is missing.
 
     Attributes:
         metric: The metric; also one over the whole run, such as `accuracy.f1_macro`.
@@ -84,40 +90,56 @@ class MinScore(ConfiguredCheck):
     def _judged(self, evidence: Evidence) -> CheckOutcome:
         run = evidence.candidate
         spec = run.header.metric(self.metric)
+        if (stopped := evidence.no_look(self.name, self.metric)) is not None:
+            return stopped
         if spec is None:
             return self._over_run(evidence)
-        judgeable = tuple(id_ for id_ in run.samples if applies(run, id_, self.metric))
-        ids = judgeable if self.applicable_only else tuple(run.samples)
-        trials = trials_of(run, spec, ids)
+        view = evidence.views[-1]
+        seen = tuple(id_ for id_, sample in run.samples.items() if sample.unit in view.units)
+        judgeable = tuple(id_ for id_ in seen if applies(run, id_, self.metric))
+        ids = judgeable if self.applicable_only else seen
+        trials = trials_of(run, spec, ids).part(np.ones(len(ids), dtype=np.bool_), view.repeats)
         if not trials.present.any():
             return self._nothing(
                 "metric-missing", f"every score of '{self.metric}' is missing", _first_missing(evidence, self.metric)
             )
         worst, best = (_mean(trials, missing) for missing in (0.0, 1.0))
-        status, reasons = self._decided(worst, best, len(ids))
-        reasons += self._outside(len(run.samples) - len(judgeable), evidence)
+        early = ""
+        if view.whole:
+            status, reasons = self._decided(worst, best, len(ids))
+        else:
+            status, reasons = self._decided_early(evidence, view, ids, trials)
+            if status is Status.PASS:
+                early = (
+                    f", on a part: the whole suite says otherwise with a chance of {evidence.settings.alpha / 2:.1%}"
+                )
+        reasons += self._outside(len(seen) - len(judgeable), evidence)
         units = [run.samples[id_].unit for id_ in ids]
-        interval = _interval(trials, units, evidence.settings.alpha, evidence.seed)
+        interval = _interval(trials, units, evidence.settings.alpha, evidence.seed_at(view))
         missing = int((~trials.present).sum())
+        look, looks = view.place
         return CheckOutcome(
             check=self.name,
             status=status,
-            summary=self._summary(worst, interval, missing),
+            summary=self._summary(worst, interval, missing, view, early=early),
             metric=self.metric,
             observed=worst,
             interval=interval,
             threshold=self.at_least,
             n_samples=len(ids),
             n_groups=len(set(units)),
-            n_repeats=(run.header.repeats,),
+            n_repeats=(view.repeats,),
+            alpha=None if view.whole else evidence.settings.alpha,
             share_used=run.header.share(len(ids)),
             moved=_lowest(ids, trials, self.at_least, _before(evidence, self.metric)),
             reasons=reasons,
             details={
                 "missing": missing,
                 "mean_if_missing_were_best": best,
-                "not_applicable": len(run.samples) - len(judgeable),
+                "not_applicable": len(seen) - len(judgeable),
             },
+            look=look,
+            looks=looks,
         )
 
     def _decided(self, worst: float, best: float, n: int) -> tuple[Status, tuple[Reason, ...]]:
@@ -131,6 +153,28 @@ class MinScore(ConfiguredCheck):
         text = f"missing scores decide: the mean lies between {worst:.4g} and {best:.4g}"
         return Status.INCONCLUSIVE, (reason("undecided-mean", text, "run again so that no score is missing"),)
 
+    def _decided_early(
+        self, evidence: Evidence, view: View, ids: Sequence[str], trials: Trials
+    ) -> tuple[Status, tuple[Reason, ...]]:
+        """The mean of the whole suite, from a part of it in random order: a decision that both bounds agree on."""
+        run, alpha = evidence.candidate, evidence.settings.alpha
+        undecided = reason(
+            "undecided-early",
+            f"{view.number} of {view.planned} looks do not decide on which side of {self.at_least:g} the mean lies",
+            "go on with the run: --resume --no-early-stop",
+        )
+        if self.applicable_only:  # how many samples it applies to is known when all of them were asked
+            return Status.INCONCLUSIVE, (undecided,)
+        low, high = (_threshold_look(run, ids, trials.filled(m), self.at_least, alpha) for m in (0.0, 1.0))
+        if evidence.part_may_pass and low.decision == high.decision == "at-least":
+            return Status.PASS, ()
+        if low.decision == high.decision == "below":
+            text = f"mean {self.metric} is below the threshold {self.at_least:g}, whatever the rest brings"
+            if not (low.certain and high.certain):
+                text = f"mean {self.metric} is below the threshold {self.at_least:g} (chance of error {alpha / 2:.1%})"
+            return Status.FAIL, (reason("below-threshold", text, "read the lowest samples"),)
+        return Status.INCONCLUSIVE, (undecided,)
+
     def _outside(self, count: int, evidence: Evidence) -> tuple[Reason, ...]:
         """What became of the samples that hold nothing to judge by."""
         if not count:
@@ -142,12 +186,13 @@ class MinScore(ConfiguredCheck):
         hint = "" if self.applicable_only else "give them a reference or contexts, or say applicable-only = true"
         return (reason("not-applicable", text, hint),)
 
-    def _summary(self, worst: float, interval: Interval, missing: int) -> str:
+    def _summary(self, worst: float, interval: Interval, missing: int, view: View, *, early: str = "") -> str:
         sign = "≥" if worst + SLACK >= self.at_least else "<"
         counted = f", {missing} missing counted as worst" if missing else ""
         bounds = f"{interval.level:.0%} interval {interval.low:.3f} to {interval.high:.3f}"
         what = "" if "." in self.metric else "mean "
-        return f"{what}{worst:.4g} {sign} {self.at_least:g} ({bounds}{counted})"
+        at = "" if view.planned == 1 else f"; {view}"
+        return f"{what}{worst:.4g} {sign} {self.at_least:g} ({bounds}{counted}){at}{early}"
 
     def _over_run(self, evidence: Evidence) -> CheckOutcome:
         """The same for a metric over the whole run."""
@@ -156,7 +201,12 @@ class MinScore(ConfiguredCheck):
             listed = ", ".join(spec.metric for spec in run.header.metrics)
             return self._nothing("metric-not-computed", f"'{self.metric}' was never computed", f"computed: {listed}")
         scorer, name = found
-        rows = rows_of(run, self.metric.partition(".")[0])
+        view = evidence.views[-1]
+        if not view.whole:
+            text = f"'{self.metric}' is a number over the whole run, and only a part was asked"
+            why = reason("early-stopped", text, "go on with the run: --resume --no-early-stop")
+            return CheckOutcome(self.name, Status.INCONCLUSIVE, text, metric=self.metric, reasons=(why,))
+        rows = rows_of(part_of(run, view), self.metric.partition(".")[0])
         if any(isinstance(score, Unscored) for _, score in rows):
             why = reason(
                 "undecided-mean", f"scores behind '{self.metric}' are missing", "run again so that none is missing"
@@ -171,14 +221,14 @@ class MinScore(ConfiguredCheck):
         return CheckOutcome(
             check=self.name,
             status=status,
-            summary=self._summary(observed, interval, 0),
+            summary=self._summary(observed, interval, 0, view),
             metric=self.metric,
             observed=observed,
             interval=interval,
             threshold=self.at_least,
             n_samples=len({sample.id for sample, _ in rows}),
             n_groups=len(units),
-            n_repeats=(run.header.repeats,),
+            n_repeats=(view.repeats,),
             share_used=run.header.share(len({sample.id for sample, _ in rows})),
             reasons=reasons,
         )
@@ -200,6 +250,24 @@ def _mean(trials: Trials, missing: float) -> float:
     return math.fsum(per_sample) / len(per_sample)
 
 
+def _threshold_look(run: Run, ids: Sequence[str], scores: Floats, threshold: float, alpha: float) -> ThresholdLook:
+    """What the units of a look, in the run's order, say of the mean over the whole suite."""
+    sums: dict[str, list[float]] = {}
+    for id_, mean in zip(ids, scores.mean(axis=1), strict=True):
+        sums.setdefault(run.samples[id_].unit, []).append(float(mean))
+    seen = [sums[unit] for unit in run.unit_order if unit in sums]
+    sizes = Counter(sample.unit for sample in run.samples.values())
+    return threshold_test(
+        [math.fsum(unit) for unit in seen],
+        [float(len(unit)) for unit in seen],
+        population_units=len(sizes),
+        population_size=len(run.samples),
+        threshold=threshold,
+        alpha=alpha,
+        largest_unit=float(max(sizes.values())),
+    )
+
+
 def _interval(trials: Trials, units: list[str], alpha: float, seed: int) -> Interval:
     """The interval of the mean with missing scores at their worst; each end is a one-sided bound at `alpha`."""
     level = 1.0 - 2.0 * alpha
@@ -210,7 +278,7 @@ def _interval(trials: Trials, units: list[str], alpha: float, seed: int) -> Inte
 
 def _resampled(rows: Rows, number: Callable[[Rows], float | None], evidence: Evidence, observed: float) -> Interval:
     """Percentile bootstrap over units; a resample on which the number is undefined is left out."""
-    rng = np.random.default_rng(evidence.seed)
+    rng = np.random.default_rng(evidence.seed_at(evidence.views[-1]))
     by_unit: dict[str, list[tuple[Sample, ScoreOrNot]]] = {}
     for row in rows:
         by_unit.setdefault(row[0].unit, []).append(row)
@@ -242,7 +310,7 @@ def _lowest(ids: tuple[str, ...], trials: Trials, threshold: float, before: Mapp
 
 
 def _first_missing(evidence: Evidence, metric: str) -> str:
-    for result in evidence.candidate.results:
+    for result in part_of(evidence.candidate, evidence.views[-1]).results:
         if isinstance(score := result.scores.get(metric), Unscored):
             return f"the first: {result.sample_id}: {score.explanation or score.reason}"
     return ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
 from typing import ClassVar
 
@@ -69,7 +70,7 @@ class MustPass(ConfiguredCheck):
             return self._error(metric, "no-such-tag", f"no sample carries the tag '{self.tag}'")
         if run.header.metric(metric) is None:
             return self._error(metric, "metric-not-computed", f"'{metric}' was never computed")
-        results = [result for id_ in tagged for result in run.by_sample[id_]]
+        results = [result for id_ in tagged for result in _asked(run.by_sample[id_])]
         outside = [id_ for id_ in tagged if not applies(run, id_, metric)]
         if outside:
             return self._error(
@@ -90,7 +91,7 @@ class MustPass(ConfiguredCheck):
             threshold=self.at_least,
             n_samples=len(tagged),
             n_groups=len({run.samples[id_].unit for id_ in tagged}),
-            n_repeats=(run.header.repeats,),
+            n_repeats=(max((len(_asked(run.by_sample[id_])) for id_ in tagged), default=0),),
             share_used=run.header.share(len(tagged)),
             moved=tuple(_moved(result, metric) for result in (*failed, *missing)),
             reasons=reasons,
@@ -120,6 +121,12 @@ class MustPass(ConfiguredCheck):
 
     def _error(self, metric: str, code: str, text: str) -> CheckOutcome:
         return CheckOutcome(self.name, Status.ERROR, text, metric=metric, reasons=(reason(code, text),))
+
+
+def _asked(results: Sequence[Result]) -> Sequence[Result]:
+    """The answers of a sample without those that an early stop skipped; all of them where nothing else is there."""
+    asked = [result for result in results if result.outcome is not Outcome.EARLY_STOP]
+    return asked or results
 
 
 def _named(ids: list[str]) -> str:

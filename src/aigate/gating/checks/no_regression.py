@@ -8,9 +8,9 @@ tolerable drop passes with a note.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, replace
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
@@ -18,20 +18,36 @@ from aigate.core.verdict import CheckOutcome, Interval, Moved, Reason, Status
 from aigate.errors import ConfigError
 from aigate.gating.checks.base import ConfiguredCheck, Evidence
 from aigate.gating.comparison import Floats, PairedScores, Scenario
-from aigate.gating.family import Hypothesis, block_p_values, slice_p_values
+from aigate.gating.family import Block, Hypothesis, blocks, slice_p_values
+from aigate.gating.margins import resolved_margin, spread_of
 from aigate.gating.reasons import reason
-from aigate.stats.bootstrap import bb1_interval, bb1_test
-from aigate.stats.cluster import cluster_interval, cluster_pass_test
+from aigate.gating.views import View
 from aigate.stats.multiplicity import benjamini_hochberg
-from aigate.stats.power import block_floor, pass_floor_units, samples_needed, smallest_detectable_drop
-from aigate.stats.tango import tango_interval, tango_pass_test
+from aigate.stats.noninferiority import (
+    FEWEST_UNITS,
+    Decision,
+    DifferenceInterval,
+    PassTest,
+    decide,
+    difference_interval,
+    pass_test,
+)
+from aigate.stats.power import (
+    block_floor,
+    pass_floor_units,
+    repeats_needed,
+    samples_needed,
+    smallest_detectable_drop,
+    variance_components,
+)
 
 __all__ = ["NoRegression"]
 
-FEWEST_UNITS = 20  # with fewer samples or groups, no test of a pass keeps its error rate
 SAFE_GROUPS = 100  # with fewer, whole groups that fail at once can be missed: said with every pass
 FEWEST_IN_SLICE = 5  # smaller slices are not reported: nothing could be seen in them
 LISTED = 50
+POWER_QUANTILE = 0.8416  # of the standard normal: 80 % power
+MOST_REPEATS_NAMED = 20  # more than so many answers to each sample is no advice
 
 
 @dataclass(frozen=True)
@@ -55,13 +71,15 @@ class NoRegression(ConfiguredCheck):
 
     metric: str
     _: KW_ONLY
-    margin: float | None = None
+    margin: float | Literal["auto"] | None = None
     slices: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.margin is not None and not 0.0 < self.margin < 1.0:
+        if self.margin is None or self.margin == "auto":
+            return
+        if not 0.0 < self.margin < 1.0:
             raise ConfigError(
-                f"'margin' is {self.margin!r}: expected a number between 0 and 1", hint="0.05 is 5 points"
+                f"'margin' is {self.margin!r}: expected a number between 0 and 1, or \"auto\"", hint="0.05 is 5 points"
             )
 
     @property
@@ -80,85 +98,112 @@ class NoRegression(ConfiguredCheck):
         return (Hypothesis(self.metric), *(Hypothesis(self.metric, tag) for tag in self.slices))
 
     def judge(self, evidence: Evidence) -> CheckOutcome:
-        """Compare the paired scores."""
+        """Compare the paired scores, look by look until one decides."""
         if (nothing := evidence.no_comparison(self.name, self.metric)) is not None:
             return nothing
         assert evidence.comparison is not None  # noqa: S101 - for the type checker: `no_comparison` returned None
         if evidence.candidate.header.metric(self.metric) is None:
-            why = reason("metric-not-computed", f"'{self.metric}' has no score per sample")
-            return CheckOutcome(self.name, Status.ERROR, why.text, metric=self.metric, reasons=(why,))
-        paired = evidence.comparison.paired(self.metric)
-        margin = evidence.settings.margin if self.margin is None else self.margin
-        if not paired.arms("observed")[2].any():
-            why = reason("metric-missing", f"no sample has a score of '{self.metric}' in both runs")
-            return CheckOutcome(self.name, Status.ERROR, why.text, metric=self.metric, reasons=(why,))
-        carried = {tag for tags in paired.tags for tag in tags}
-        if absent := [tag for tag in self.slices if tag not in carried]:
-            why = reason("no-such-tag", f"no sample with {self.metric} in both runs carries the tag '{absent[0]}'")
-            return CheckOutcome(self.name, Status.ERROR, why.text, metric=self.metric, reasons=(why,))
-        return self._compared(evidence, paired, margin)
+            return self._error("metric-not-computed", f"'{self.metric}' has no score per sample")
+        if not evidence.views:
+            return self._stopped("the run was stopped before its first look")
+        paired, view = evidence.comparison.paired(self.metric), evidence.views[-1]
+        part = paired.at(view)  # what arrived beyond the last complete look is not used, not even to find a score
+        used = part.arms("observed")[2]
+        carried = {tag for tags in part.tags for tag in tags}
+        absent = [tag for tag in self.slices if tag not in carried]
+        if not view.last and (absent or not used.any()):
+            what = f"no sample that carries '{absent[0]}'" if absent else "no sample"
+            return self._stopped(f"{what} with a score of '{self.metric}' was asked by look {view.number}")
+        if not used.any():
+            return self._error("metric-missing", f"no sample has a score of '{self.metric}' in both runs")
+        if absent:
+            text = f"no sample with {self.metric} in both runs carries the tag '{absent[0]}'"
+            return self._error("no-such-tag", text)
+        return self._compared(evidence, paired)
 
-    def _compared(self, evidence: Evidence, paired: PairedScores, margin: float) -> CheckOutcome:
-        scenarios: tuple[Scenario, ...] = ("observed", "worst", "best") if paired.missing else ("observed",)
-        findings = [_find(self, evidence, paired, margin, scenario) for scenario in scenarios]
-        finding = findings[0]
-        status, reasons = finding.status, finding.reasons
-        if len({found.status for found in findings}) > 1:
-            told = ", ".join(f"{found.status} if {found.scenario}" for found in findings)
-            status = Status.INCONCLUSIVE
-            reasons = (reason("missing-decides", f"{paired.missing} missing scores decide ({told})", "run again"),)
-        header, run = evidence.candidate.header, evidence.comparison
-        assert run is not None  # noqa: S101 - for the type checker
-        interval = finding.interval
+    def _stopped(self, text: str) -> CheckOutcome:
+        why = reason("early-stopped", text, "go on with the run: --resume --no-early-stop")
+        return CheckOutcome(self.name, Status.INCONCLUSIVE, text, metric=self.metric, reasons=(why,))
+
+    def _error(self, code: str, text: str) -> CheckOutcome:
+        return CheckOutcome(self.name, Status.ERROR, text, metric=self.metric, reasons=(reason(code, text),))
+
+    def _compared(self, evidence: Evidence, paired: PairedScores) -> CheckOutcome:
+        margin, notes = self._margin(evidence)
+        found: _Look | None = None
+        for number, view in enumerate(evidence.schedule().views):
+            if not paired.at(view).arms("observed")[2].any():
+                continue  # the metric applies to nothing that this look has seen
+            if found is None or found.status is Status.INCONCLUSIVE:
+                found = _look(self, evidence, paired, margin, number)
+            elif found.status is Status.PASS:
+                # The rest of a run that passed early was answered after all: what blocks in it is not passed over. The
+                # error rate of a block counts every look, whether the run was passed before or not.
+                later = _look(self, evidence, paired, margin, number)
+                found = later if later.status is Status.FAIL else found
+        assert found is not None  # noqa: S101 - for the type checker: the last view has scores
+        return self._outcome(evidence, found, margin, notes)
+
+    def _margin(self, evidence: Evidence) -> tuple[float, tuple[Reason, ...]]:
+        """The margin in force, and what is to be said of it."""
+        run, comparison = evidence.candidate, evidence.comparison
+        assert comparison is not None  # noqa: S101 - for the type checker: the caller looked
+        own = evidence.settings.margin if self.margin is None else self.margin
+        if own != "auto":
+            return own, ()
+        repeats, samples = run.header.repeats, run.samples.values()
+        spread = spread_of(comparison.baseline, self.metric, candidate_repeats=repeats, samples=samples)
+        margin, note = resolved_margin(own, evidence.settings, spread)
+        return margin, () if note is None else (note,)
+
+    def _outcome(self, evidence: Evidence, found: _Look, margin: float, notes: tuple[Reason, ...]) -> CheckOutcome:
+        comparison, header = evidence.comparison, evidence.candidate.header
+        assert comparison is not None  # noqa: S101 - for the type checker: the caller looked
+        view, arms, alpha = found.view, found.arms, evidence.settings.alpha
+        level = 1.0 - 2.0 * alpha
+        interval = difference_interval(
+            arms.differences,
+            arms.unit_codes,
+            level=level,
+            seed=evidence.seed_at(view),
+            binary=arms.binary,
+            strict=evidence.settings.strict,
+        )
+        (look, looks), detectable = view.place, _detectable(arms, alpha, margin)
         return CheckOutcome(
             check=self.name,
-            status=status,
-            summary=_summary(finding, margin),
+            status=found.status,
+            summary=_summary(found, interval, level, margin, detectable),
             metric=self.metric,
-            observed=finding.difference,
-            interval=interval,
+            observed=0.0 - found.drop,
+            interval=Interval(round(interval.low, 12), round(interval.high, 12), level, interval.method),
             threshold=-margin,
-            n_samples=finding.n,
-            n_groups=finding.n_units,
-            n_repeats=(header.repeats, run.baseline.header.repeats),
-            alpha=evidence.settings.alpha,
-            smallest_detectable_drop=finding.detectable,
-            share_used=header.share(finding.n),
-            moved=_moved(paired),
-            reasons=reasons,
+            n_samples=len(arms.units),
+            n_groups=arms.n_units,
+            n_repeats=(arms.candidate.shape[1], arms.baseline.shape[1]),
+            alpha=alpha,
+            smallest_detectable_drop=detectable,
+            share_used=header.share(len(arms.units)),
+            moved=_moved(found.paired),
+            reasons=(*found.reasons, *notes, *_copied(found)),
             details={
-                **finding.details(),
+                "baseline_mean": float(arms.baseline.mean()),
+                "candidate_mean": float(arms.candidate.mean()),
+                "p_block": found.setting.blocks[Hypothesis(self.metric)].p,
+                "p_pass": found.p_pass.p,
+                "method": found.p_pass.method,
+                "worse": int((arms.differences < 0).sum()),
+                "better": int((arms.differences > 0).sum()),
+                "block_alpha": evidence.block_alpha,
+                "block_level": found.setting.block_level,
+                "pass_level": found.setting.pass_level,
                 "margin": margin,
-                "missing": paired.missing,
-                "slices": _slices(evidence, paired),
+                "missing": found.paired.missing,
+                "slices": [] if evidence.against else _slices(evidence, found),
             },
+            look=look,
+            looks=looks,
         )
-
-
-@dataclass(frozen=True)
-class _Finding:
-    """What one scenario says."""
-
-    scenario: Scenario
-    status: Status
-    reasons: tuple[Reason, ...]
-    baseline_mean: float
-    candidate_mean: float
-    difference: float
-    interval: Interval
-    n: int
-    n_units: int
-    detectable: float
-    p_block: float
-    p_pass: float
-    method: str
-    worse: int
-    better: int
-
-    def details(self) -> Mapping[str, Any]:
-        """What a verdict keeps of it."""
-        names = ("baseline_mean", "candidate_mean", "p_block", "p_pass", "method", "worse", "better")
-        return {name: getattr(self, name) for name in names}
 
 
 @dataclass(frozen=True)
@@ -188,9 +233,9 @@ class _Arms:
 
     @property
     def binary(self) -> bool:
-        """True for 0/1 scores of one answer each, on independent samples: then Tango's test is the right one."""
+        """True for 0/1 scores of one answer each: Tango's test is the right one, where samples are independent."""
         single = self.candidate.shape[1] == self.baseline.shape[1] == 1
-        return single and not self.grouped and bool(np.isin((self.candidate, self.baseline), (0.0, 1.0)).all())
+        return single and bool(np.isin((self.candidate, self.baseline), (0.0, 1.0)).all())
 
     @cached_property
     def sums(self) -> tuple[Floats, Floats]:
@@ -200,36 +245,90 @@ class _Arms:
         return sums, np.bincount(codes).astype(np.float64)
 
 
-def _find(check: NoRegression, evidence: Evidence, paired: PairedScores, margin: float, scenario: Scenario) -> _Finding:
+@dataclass(frozen=True)
+class _Look:
+    """What one look says, with missing scores left out; the status also holds with all of them at worst or at best."""
+
+    setting: _Setting
+    paired: PairedScores
+    arms: _Arms
+    status: Status
+    reasons: tuple[Reason, ...]
+    drop: float
+    p_pass: PassTest
+
+    @property
+    def view(self) -> View:
+        return self.setting.view
+
+
+@dataclass(frozen=True)
+class _Setting:
+    """Everything a look is judged by, but the scores."""
+
+    check: NoRegression
+    evidence: Evidence
+    margin: float
+    view: View
+    pass_level: float
+    block_level: float
+    blocks: Mapping[Hypothesis, Block]
+
+    def decided(self, arms: _Arms, tag: str | None = None) -> tuple[Decision | None, float, PassTest]:
+        """The rule on one slice, the observed drop, and the evidence for a pass."""
+        drop = _drop(arms.differences)
+        p_pass = pass_test(
+            arms.differences,
+            arms.unit_codes,
+            margin=self.margin,
+            seed=self.evidence.seed_at(self.view),
+            binary=arms.binary,
+            strict=self.evidence.settings.strict,
+            level=self.pass_level or self.evidence.settings.alpha,
+        )
+        decision = decide(
+            p_pass=p_pass.p,
+            pass_level=self.pass_level,
+            blocked=self.blocks[Hypothesis(self.check.metric, tag)].blocked,
+            drop=drop,
+            margin=self.margin,
+            last=self.view.last,
+            n_units=arms.n_units,
+        )
+        return decision, drop, p_pass
+
+
+def _look(check: NoRegression, evidence: Evidence, paired: PairedScores, margin: float, number: int) -> _Look:
+    """One look, with its missing scores bounded: a status that they could change is inconclusive."""
+    view = evidence.schedule().views[number]
+    part = paired.at(view)
+    scenarios: tuple[Scenario, ...] = ("observed", "worst", "best") if part.missing else ("observed",)
+    found = [_in_scenario(check, evidence, part, margin, number, scenario) for scenario in scenarios]
+    if len({look.status for look in found}) == 1:
+        return found[0]
+    told = ", ".join(f"{look.status} if {scenario}" for look, scenario in zip(found, scenarios, strict=True))
+    why = reason("missing-decides", f"{part.missing} missing scores decide ({told})", "run again")
+    return replace(found[0], status=Status.INCONCLUSIVE, reasons=(why,))
+
+
+def _in_scenario(
+    check: NoRegression, evidence: Evidence, part: PairedScores, margin: float, number: int, scenario: Scenario
+) -> _Look:
+    schedule = evidence.schedule()
+    view = schedule.views[number]
     family = [h for other in evidence.checks if isinstance(other, NoRegression) for h in other.hypotheses]
-    blocks = evidence.remember(("family", scenario), lambda: block_p_values(evidence, family, scenario))
-    whole = _arms(paired, scenario, None)
-    differences, (sums, sizes) = whole.differences, whole.sums
-    p_pass, method = _pass_p_value(whole, margin, evidence.seed)
-    p_block, drop = blocks[Hypothesis(check.metric)], _drop(differences)
-    status, reasons = _decided(check, evidence, p_pass, p_block, drop, margin, whole)
-    blind = _blind_slices(check, paired, scenario, evidence.settings.alpha)
-    if blind and status is Status.PASS:
-        status, reasons = Status.INCONCLUSIVE, blind
-    if (fallen := _fallen_slices(check, evidence, paired, margin, scenario, blocks)) and status is not Status.FAIL:
-        status, reasons = Status.FAIL, ()
-    return _Finding(
-        scenario=scenario,
-        status=status,
-        reasons=(*reasons, *fallen),
-        baseline_mean=float(whole.baseline.mean()),
-        candidate_mean=float(whole.candidate.mean()),
-        difference=0.0 - drop,
-        interval=_interval(whole, evidence.settings.alpha, evidence.seed),
-        n=len(differences),
-        n_units=len(sums),
-        detectable=_detectable(sums, sizes, evidence.settings.alpha),
-        p_block=p_block,
-        p_pass=p_pass,
-        method=method,
-        worse=int((differences < 0).sum()),
-        better=int((differences > 0).sum()),
+    fallen = evidence.remember(("family", scenario), lambda: blocks(evidence, schedule, family, scenario))[number]
+    setting = _Setting(
+        check, evidence, margin, view, schedule.pass_levels[number], block_level=schedule.spent[number], blocks=fallen
     )
+    arms = _arms(part, scenario, None)
+    decision, drop, p_pass = setting.decided(arms)
+    status, reasons = _explained(setting, arms, decision, drop, p_pass)
+    if status is Status.PASS and (blind := _blind_slices(setting, part, scenario)):
+        status, reasons = Status.INCONCLUSIVE, blind
+    if slices := _fallen_slices(setting, part, scenario):
+        status, reasons = Status.FAIL, (*(reasons if status is Status.FAIL else ()), *slices)
+    return _Look(setting, part, arms, status, reasons, drop=drop, p_pass=p_pass)
 
 
 def _arms(paired: PairedScores, scenario: Scenario, tag: str | None) -> _Arms:
@@ -238,113 +337,115 @@ def _arms(paired: PairedScores, scenario: Scenario, tag: str | None) -> _Arms:
     return _Arms(candidate[used], baseline[used], tuple(np.array(paired.units, dtype=object)[used]))
 
 
-def _pass_p_value(arms: _Arms, margin: float, seed: int) -> tuple[float, str]:
-    """How likely the data would look this good if the true drop were the margin, and by which test."""
-    if arms.binary:
-        differences = arms.differences
-        losses, gains = int((differences < 0).sum()), int((differences > 0).sum())
-        return tango_pass_test(losses, gains, len(differences), margin=margin), "Tango score test"
-    if not arms.grouped:
-        p = bb1_test(*arms.sums, margin=margin, seed=seed)
-        return p, "Bayesian bootstrap, one pseudo-case at the worst value"
-    p = cluster_pass_test(arms.differences, arms.unit_codes, margin=margin, seed=seed)
-    return p, "cluster-robust t and Bayesian bootstrap over groups"
-
-
-def _decided(
-    check: NoRegression, evidence: Evidence, p_pass: float, p_block: float, drop: float, margin: float, arms: _Arms
+def _explained(
+    setting: _Setting, arms: _Arms, decision: Decision | None, drop: float, p_pass: PassTest
 ) -> tuple[Status, tuple[Reason, ...]]:
-    alpha, n, groups = evidence.settings.alpha, len(arms.units), arms.n_units
-    if n < 2:
-        return Status.INCONCLUSIVE, (reason("fewer-than-two-samples", f"{n} shared sample decides nothing"),)
-    real, shown = p_block <= alpha, p_pass <= alpha
-    if shown and groups >= FEWEST_UNITS:
-        text = (
-            f"{check.metric} fell by {_points(drop)}: real, but shown to be less than the margin of {_points(margin)}"
-        )
-        return Status.PASS, (*((reason("tolerated-drop", text),) if real else ()), *_whole_groups(arms, margin))
-    if real and drop >= margin / 2:
-        text = f"{check.metric} fell by {_points(drop)} (p = {p_block:.2g}; {_points(margin)} tolerated)"
+    """The status of the whole metric at a look, and why."""
+    metric, margin, block = setting.check.metric, setting.margin, setting.blocks[Hypothesis(setting.check.metric)]
+    if len(arms.units) < 2:
+        text = f"{len(arms.units)} shared sample decides nothing"
+        return Status.INCONCLUSIVE, (reason("fewer-than-two-samples", text),)
+    if decision == "pass":
+        text = f"{metric} fell by {_points(drop)}: real, but shown to be less than the margin of {_points(margin)}"
+        real = (reason("tolerated-drop", text),) if block.blocked else ()
+        return Status.PASS, (*real, *_whole_groups(arms, setting))
+    if decision == "block":
+        told = f"{_points(margin)} tolerated"
+        if drop < margin:
+            told = f"a real drop of at least half the {_points(margin)} tolerated, and not shown to stay within them"
+        text = f"{metric} fell by {_points(drop)} (p = {block.p:.2g}; {told})"
         return Status.FAIL, (reason("drop", text, "read the samples that moved, with both answers"),)
-    if shown:
+    if setting.pass_level > 0.0 and p_pass.p <= setting.pass_level:
         units = "groups" if arms.grouped else "samples"
-        text = f"no drop is seen, but {groups} {units} are too few to show it: {FEWEST_UNITS} are needed"
+        text = f"no drop is seen, but {arms.n_units} {units} are too few to show it: {FEWEST_UNITS} are needed"
         return Status.INCONCLUSIVE, (reason(f"too-few-{units}", text, f"add {units} to the suite"),)
-    return Status.INCONCLUSIVE, (_not_shown(arms, drop, margin, alpha),)
+    return Status.INCONCLUSIVE, (_not_shown(setting, arms, drop),)
 
 
-def _whole_groups(arms: _Arms, margin: float) -> tuple[Reason, ...]:
+def _whole_groups(arms: _Arms, setting: _Setting) -> tuple[Reason, ...]:
     """What a pass over few groups does not cover: (1 - margin)^groups is the chance that no broken group is in it."""
-    groups = arms.n_units
-    if not arms.grouped or groups >= SAFE_GROUPS:
+    groups, margin = arms.n_units, setting.margin
+    if not arms.grouped or groups >= SAFE_GROUPS or setting.evidence.settings.strict:
         return ()
     missed = (1.0 - margin) ** groups
     text = f"if {margin:.0%} of all groups broke whole, {groups} groups would show none of it with chance {missed:.0%}"
-    return (reason("groups-may-break-whole", text),)
+    return (reason("groups-may-break-whole", text, "--strict counts an unseen whole group against a pass"),)
 
 
-def _not_shown(arms: _Arms, drop: float, margin: float, alpha: float) -> Reason:
-    sums, sizes = arms.sums
+def _not_shown(setting: _Setting, arms: _Arms, drop: float) -> Reason:
+    """What was seen, and how many samples or repeats would settle it."""
+    margin, view = setting.margin, setting.view
     units = "groups" if arms.grouped else "samples"
-    sd = _standard_error(sums, sizes) * len(sums) ** 0.5
-    needed = samples_needed(sd, margin, alpha=alpha) if sd > 0 else pass_floor_units(margin, alpha=alpha)
     moved = "did not move" if drop == 0 else f"fell by {_points(drop)}" if drop > 0 else f"rose by {_points(-drop)}"
-    shown = f"neither a drop nor its absence within {_points(margin)} is shown with {len(sums)} {units}"
+    shown = f"neither a drop nor its absence within {_points(margin)} is shown with {arms.n_units} {units}"
+    if not view.last:
+        shown = f"{shown} at {view}, where the run was stopped"
+        return reason("not-shown", f"it {moved}, and {shown}", "go on with it: --resume --no-early-stop")
+    return reason("not-shown", f"it {moved}, and {shown}", _what_would_settle(setting, arms))
+
+
+def _what_would_settle(setting: _Setting, arms: _Arms) -> str:
+    """The samples, or the repeats where they would do, that decide a drop of the margin with 80 % power."""
+    sums, sizes = arms.sums
+    alpha, margin, units = setting.evidence.settings.alpha, setting.margin, "groups" if arms.grouped else "samples"
+    sd = _standard_error(sums, sizes) * len(sums) ** 0.5
+    needed = samples_needed(sd, margin, alpha=alpha) if sd > 0 else 1
+    needed = max(needed, pass_floor_units(margin, alpha=alpha))
+    repeats = _repeats_that_settle(arms, margin, alpha)
+    more = f", or {repeats} answers to each (--repeats {repeats})" if repeats else ""
     if needed > len(sums):
-        hint = f"about {needed} {units} would settle it, or more answers to each (--repeats)"
-    else:
-        hint = "the truth lies near the margin: answer each sample more often (--repeats)"
-    return reason("not-shown", f"it {moved}, and {shown}", hint)
+        return f"about {needed} {units} would settle it{more}"
+    return f"the truth lies near the margin: more {units}{more or ', or more answers to each (--repeats)'}"
 
 
-def _blind_slices(check: NoRegression, paired: PairedScores, scenario: Scenario, alpha: float) -> tuple[Reason, ...]:
-    """The named slices with so few units that no fall in them could ever block."""
-    sized = {tag: _arms(paired, scenario, tag).n_units for tag in check.slices}
-    needed = block_floor(alpha)
-    return tuple(
-        reason(
-            "suite-too-small", f"slice '{tag}' has {n} samples or groups: {needed} at least are needed to see it fall"
-        )
-        for tag, n in sized.items()
-        if n < needed
-    )
+def _repeats_that_settle(arms: _Arms, margin: float, alpha: float) -> int | None:
+    """Candidate repeats that would do, told apart from real differences by the repeats there are; None: unknown."""
+    if arms.candidate.shape[1] == arms.baseline.shape[1] == 1 or arms.grouped or len(arms.units) < FEWEST_UNITS:
+        return None
+    parts = variance_components(arms.candidate, arms.baseline)
+    baseline_repeats = arms.baseline.shape[1]
+    found = repeats_needed(parts, len(arms.units), margin, baseline_repeats=baseline_repeats, alpha=alpha)
+    return found if found is not None and arms.candidate.shape[1] < found <= MOST_REPEATS_NAMED else None
 
 
-def _fallen_slices(
-    check: NoRegression,
-    evidence: Evidence,
-    paired: PairedScores,
-    margin: float,
-    scenario: Scenario,
-    blocks: Mapping[Hypothesis, float],
-) -> tuple[Reason, ...]:
-    """The named slices that block: real, at least half the margin, and not shown to be smaller than it."""
-    found = []
-    for tag in check.slices:
+def _copied(found: _Look) -> tuple[Reason, ...]:
+    """A note where further answers were copies of the first."""
+    if not found.paired.copies:
+        return ()
+    whose = " and ".join(found.paired.copies)
+    text = f"the repeats of the {whose} are copies of the first answer: they count as one"
+    return (reason("repeats-are-copies", text, "--max-repeats 1 asks for no copies"),)
+
+
+def _blind_slices(setting: _Setting, paired: PairedScores, scenario: Scenario) -> tuple[Reason, ...]:
+    """The named slices with so few units at this look that no fall in them could block at it."""
+    found, view = [], setting.view
+    at = "" if view.planned == 1 else f" at {view}"
+    for tag in setting.check.slices:
         arms = _arms(paired, scenario, tag)
-        if len(arms.units) < 2:
-            continue
-        drop, p_block = _drop(arms.differences), blocks[Hypothesis(check.metric, tag)]
-        tolerable = _pass_p_value(arms, margin, evidence.seed)[0] <= evidence.settings.alpha
-        if p_block <= evidence.settings.alpha and drop >= margin / 2 and not tolerable:
-            text = f"{check.metric} fell by {_points(drop)} in '{tag}' ({len(arms.units)} samples, p = {p_block:.2g})"
-            found.append(reason("slice-drop", text, "read the samples that moved, with both answers"))
+        repeats = {"candidate_repeats": arms.candidate.shape[1], "baseline_repeats": arms.baseline.shape[1]}
+        needed = block_floor(setting.block_level, **repeats) if setting.block_level > 0.0 else arms.n_units + 1
+        if arms.n_units < needed:
+            text = (
+                f"slice '{tag}' has {arms.n_units} samples or groups{at}: {needed} at least are needed to see it fall"
+            )
+            found.append(reason("suite-too-small", text, "add samples to the slice, or do not gate on it"))
     return tuple(found)
 
 
-def _interval(arms: _Arms, alpha: float, seed: int) -> Interval:
-    """The interval of the difference; each end is a one-sided bound at `alpha`."""
-    level, differences = 1.0 - 2.0 * alpha, arms.differences
-    if arms.binary:
-        losses, gains = int((differences < 0).sum()), int((differences > 0).sum())
-        low, high = tango_interval(losses, gains, len(differences), level=level)
-        return Interval(low, high, level, "Tango")
-    low, high = bb1_interval(*arms.sums, level=level, seed=seed)
-    if not arms.grouped or arms.n_units < 2:
-        return Interval(low, high, level, "Bayesian bootstrap with a pseudo-case at each end")
-    robust = cluster_interval(differences, arms.unit_codes, level=level)
-    low, high = max(-1.0, min(low, robust.low)), min(1.0, max(high, robust.high))
-    return Interval(low, high, level, "the wider of cluster-robust t and Bayesian bootstrap")
+def _fallen_slices(setting: _Setting, paired: PairedScores, scenario: Scenario) -> tuple[Reason, ...]:
+    """The named slices that block: real, enough of it seen, and not shown to be smaller than the margin."""
+    check, found = setting.check, []
+    for tag in check.slices:
+        block = setting.blocks[Hypothesis(check.metric, tag)]
+        if not block.blocked:
+            continue
+        arms = _arms(paired, scenario, tag)
+        decision, drop, _ = setting.decided(arms, tag) if len(arms.units) >= 2 else (None, 0.0, None)
+        if decision == "block":
+            text = f"{check.metric} fell by {_points(drop)} in '{tag}' ({len(arms.units)} samples, p = {block.p:.2g})"
+            found.append(reason("slice-drop", text, "read the samples that moved, with both answers"))
+    return tuple(found)
 
 
 def _drop(differences: Floats) -> float:
@@ -361,20 +462,29 @@ def _standard_error(sums: Floats, sizes: Floats) -> float:
     return float(np.sqrt((residuals**2).sum() * len(sums) / (len(sums) - 1))) / total
 
 
-def _detectable(sums: Floats, sizes: Floats, alpha: float) -> float:
-    """The drop found with 80 % power; never below what the relabelling test needs at all (whole lost units)."""
-    by_noise = smallest_detectable_drop(_standard_error(sums, sizes) * len(sums) ** 0.5, len(sums), alpha=alpha)
-    return min(1.0, max(by_noise, block_floor(alpha) / len(sums)))
+def _detectable(arms: _Arms, alpha: float, margin: float) -> float:
+    """The drop that is blocked with 80 % power: told from noise, and with half the margin observed.
+
+    Never below what can block at all: so many lost units; 1 where there are not so many.
+    """
+    sums, sizes = arms.sums
+    error, floor = _standard_error(sums, sizes), block_floor(alpha)
+    if len(sums) < floor:
+        return 1.0
+    by_noise = smallest_detectable_drop(error * len(sums) ** 0.5, len(sums), alpha=alpha)
+    lost = floor / len(arms.units) if arms.binary else 0.0
+    return min(1.0, max(by_noise, margin / 2 + POWER_QUANTILE * error, lost))
 
 
-def _slices(evidence: Evidence, paired: PairedScores) -> list[dict[str, Any]]:
+def _slices(evidence: Evidence, look: _Look) -> list[dict[str, Any]]:
     """Every tag, worst first, with q-values over all tags: reported, never gating."""
+    paired = look.paired
     used = paired.arms("observed")[2]
     tags = sorted({tag for tags, use in zip(paired.tags, used, strict=True) if use for tag in tags})
     sized = {tag: _arms(paired, "observed", tag) for tag in tags}
     sized = {tag: arms for tag, arms in sized.items() if len(arms.units) >= FEWEST_IN_SLICE}
     hypotheses = [Hypothesis(paired.metric, tag) for tag in sized]
-    values = slice_p_values(evidence, hypotheses)
+    values = slice_p_values(evidence, look.view, hypotheses)
     q = benjamini_hochberg([values[h] for h in hypotheses])
     rows: list[dict[str, Any]] = [
         {
@@ -401,12 +511,15 @@ def _moved(paired: PairedScores) -> tuple[Moved, ...]:
     return tuple(Moved(paired.ids[row], float(theirs[row]), float(ours[row])) for row in picked)
 
 
-def _summary(finding: _Finding, margin: float) -> str:
-    low, high = finding.interval.low * 100, finding.interval.high * 100
+def _summary(look: _Look, interval: DifferenceInterval, level: float, margin: float, detectable: float) -> str:
+    arms, low, high = look.arms, interval.low * 100, interval.high * 100
+    worse, better = int((arms.differences < 0).sum()), int((arms.differences > 0).sum())
+    at = "" if look.view.planned == 1 else f"; {look.view}"
+    seen = f"alpha {(1.0 - level) / 2:.3g}, sees {_points(detectable)}" if detectable < 1.0 else "sees no drop at all"
     return (
-        f"mean {finding.baseline_mean:.3f} → {finding.candidate_mean:.3f}: {finding.difference * 100:+.1f} points"
-        f" ({finding.interval.level:.0%} interval {low:+.1f} to {high:+.1f}; {_points(margin)} tolerated);"
-        f" {finding.worse} worse, {finding.better} better of {finding.n}"
+        f"mean {arms.baseline.mean():.3f} → {arms.candidate.mean():.3f}: {0.0 - look.drop * 100:+.1f} points"
+        f" ({level:.0%} interval {low:+.1f} to {high:+.1f}; {_points(margin)} tolerated);"
+        f" {worse} worse, {better} better of {len(arms.units)}; {seen}{at}"
     )
 
 

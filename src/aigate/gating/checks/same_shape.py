@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, replace
 from typing import Any, ClassVar
 
@@ -22,6 +22,7 @@ from aigate.gating.checks.base import ConfiguredCheck, Evidence, share
 from aigate.gating.comparison import Floats
 from aigate.gating.family import trial_units
 from aigate.gating.reasons import reason
+from aigate.gating.views import View, asked_repeats, part_of, whole_view
 from aigate.scorers.shape import describe_shape, shape_features
 from aigate.stats.duplicates import DuplicateShift, duplicate_shift_test
 from aigate.stats.relabel import relabel_test
@@ -104,29 +105,65 @@ class SameShape(ConfiguredCheck):
         """Compare the shapes of both runs' outputs."""
         if (nothing := evidence.no_comparison(self.name, None)) is not None:
             return nothing
+        if (stopped := evidence.no_look(self.name)) is not None:
+            return stopped
+        # A run may be stopped at any planned look where this check fails: each of them has its part of alpha.
+        view = evidence.views[-1]
+        return replace(self, alpha=self.alpha / view.planned)._at(evidence, view)  # noqa: SLF001 - of the same class
+
+    def _at(self, evidence: Evidence, view: View) -> CheckOutcome:
         comparison = evidence.comparison
         assert comparison is not None  # noqa: S101 - for the type checker: `no_comparison` returned None
-        ours, theirs = (_shapes(run, self.ignore) for run in (comparison.candidate, comparison.baseline))
-        ids = [id_ for id_ in comparison.shared if ours[id_] and theirs[id_]]
+        candidate = part_of(comparison.candidate, view)
+        baseline = part_of(comparison.baseline, whole_view(comparison.baseline))
+        ours, theirs = _shapes(candidate, self.ignore), _shapes(baseline, self.ignore)
+        ids = [id_ for id_ in comparison.shared if ours.get(id_) and theirs[id_]]
         if not ids:
             why = reason("no-answers", "no sample has an output in both runs")
             return CheckOutcome(self.name, Status.ERROR, why.text, reasons=(why,))
-        units = [comparison.candidate.samples[id_].unit for id_ in ids]
-        shifts = self._shifts(evidence, ours, theirs, ids, units)
-        return self._decided(evidence, shifts, ids, n_units=len(set(units)), ours=ours, theirs=theirs)
+        units = [candidate.samples[id_].unit for id_ in ids]
+        shifts = self._shifts(evidence.seed_at(view), (candidate, baseline), ours, theirs, ids, units)
+        outcome = self._decided(evidence, shifts, ids, n_units=len(set(units)), ours=ours, theirs=theirs)
+        if outcome.status is Status.PASS:
+            outcome = self._unless(outcome, view, _missing_share((candidate, baseline), comparison.shared))
+        repeats = (view.repeats, asked_repeats(comparison.baseline))
+        look, looks = view.place
+        return replace(outcome, n_repeats=repeats, look=look, looks=looks)
+
+    def _unless(self, outcome: CheckOutcome, view: View, missing: float) -> CheckOutcome:
+        """The pass, unless missing outputs could have changed more than is allowed, or a part of the suite shows it.
+
+        On a part, no more than half of the tolerated change may be seen: a change of one and a half times what is
+        tolerated would otherwise pass 40 samples one time in four.
+        """
+        largest = outcome.observed or 0.0
+        if largest + missing > self.at_most and missing > 0.0:
+            text = f"{missing:.1%} of the outputs are missing, and could have changed more than is allowed"
+            why = reason("missing-decides", text, "run again so that none is missing")
+        elif not view.whole and largest > self.at_most / 2:
+            text = f"a part of the suite shows a change of {largest * 100:.3g} points: too much for an early pass"
+            why = reason("shape-moved", text, "go on with the run: --resume --no-early-stop")
+        else:
+            return outcome
+        return replace(outcome, status=Status.INCONCLUSIVE, reasons=(*outcome.reasons, why))
 
     def _shifts(
-        self, evidence: Evidence, ours: _Shapes, theirs: _Shapes, ids: Sequence[str], units: Sequence[str]
+        self,
+        seed: int,
+        runs: tuple[Run, Run],
+        ours: _Shapes,
+        theirs: _Shapes,
+        ids: Sequence[str],
+        units: Sequence[str],
     ) -> list[_Shift]:
         """Every shape with its p, scaled so that all of them are held against `alpha`; largest change first."""
         rest = 1.0 - DUPLICATES_SHARE
         shifts = [
             replace(shift, p=min(1.0, shift.p / rest))
-            for shift in _shifts(ours, theirs, ids, units, seed=evidence.seed, alpha=self.alpha * rest)
+            for shift in _shifts(ours, theirs, ids, units, seed=seed, alpha=self.alpha * rest)
         ]
-        if "duplicate" not in self.ignore and evidence.comparison is not None:
-            runs = evidence.comparison.candidate, evidence.comparison.baseline
-            found = _duplicates(*runs, ids, units, seed=evidence.seed)
+        if "duplicate" not in self.ignore:
+            found = _duplicates(*runs, ids, units, seed=seed)
             p = min(1.0, found.p / DUPLICATES_SHARE)
             shifts.append(_Shift("duplicate", "yes", found.baseline, found.candidate, p))
         return sorted(shifts, key=lambda s: (-abs(s.change), s.feature, s.value))
@@ -146,7 +183,6 @@ class SameShape(ConfiguredCheck):
         visible = math.ceil(math.log2(2 / (self.alpha * (1.0 - DUPLICATES_SHARE)))) / n_units
         status, reasons = self._status(shown, moved, visible, len(ids), n_units)
         largest = abs(shifts[0].change) if shifts else 0.0
-        assert evidence.comparison is not None  # noqa: S101 - for the type checker
         told = _named(shown or moved)
         return CheckOutcome(
             check=self.name,
@@ -156,7 +192,6 @@ class SameShape(ConfiguredCheck):
             threshold=self.at_most,
             n_samples=len(ids),
             n_groups=n_units,
-            n_repeats=(evidence.candidate.header.repeats, evidence.comparison.baseline.header.repeats),
             alpha=self.alpha,
             smallest_detectable_drop=min(1.0, visible),
             share_used=evidence.candidate.header.share(len(ids)),
@@ -184,6 +219,17 @@ class SameShape(ConfiguredCheck):
             )
             return Status.INCONCLUSIVE, (reason("suite-too-small", text, f"add {units} to the suite"),)
         return Status.PASS, ()
+
+
+def _missing_share(runs: tuple[Run, Run], shared: Collection[str]) -> float:
+    """The larger share of outputs, over samples in both runs, that are missing through no fault of the candidate."""
+    shares = []
+    for run in runs:
+        rows = [row for id_ in shared if id_ in run.samples for row in run.by_sample[id_]]
+        lost = sum(_features(row, ()) is None for row in rows)
+        never = sum(run.header.repeats - len(run.by_sample[id_]) for id_ in shared if id_ in run.samples)
+        shares.append((lost + never) / max(1, len(rows) + never))
+    return max(shares)
 
 
 _Shapes = Mapping[str, list[Mapping[str, str] | None]]
