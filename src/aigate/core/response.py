@@ -101,6 +101,8 @@ class Response:
         scores: Scores that others computed (people, another tool), by name.
         attempts: Calls made for it, retries included; at least 1.
         retry_wait_s: Seconds spent waiting between attempts.
+        journaled_at: When the answer was given, where it was taken from the journal instead of asked for: UTC, ISO
+            8601; None for an answer of this run. Such an answer has no latency: nobody waited for it.
     """
 
     output: str | None = None
@@ -117,6 +119,7 @@ class Response:
     scores: Mapping[str, float] = field(default_factory=dict)
     attempts: int = 1
     retry_wait_s: float = 0.0
+    journaled_at: str | None = None
 
     def __post_init__(self) -> None:
         if (self.output is None) == (self.fault is None):
@@ -157,7 +160,7 @@ class Response:
             ValueError: Neither or both of output and fault, or an unknown fault kind.
         """
         fault = row.get("fault")
-        texts = (row.get("output"), row.get("served_model"), row.get("fingerprint"), row.get("finish_reason"))
+        texts = [row.get(name) for name in ("output", "served_model", "fingerprint", "finish_reason", "journaled_at")]
         if not all(isinstance(text, str | None) for text in (*texts, (fault or {}).get("message"))):
             raise ValueError("a response's output, fault, model, fingerprint and finish reason are texts")
         return cls(
@@ -180,4 +183,5 @@ _OPTIONAL = (
     "finish_reason",
     "served_model",
     "fingerprint",
+    "journaled_at",
 )

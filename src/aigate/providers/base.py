@@ -13,7 +13,18 @@ from aigate.core.sample import Message, Sample
 from aigate.core.version import VersionId
 from aigate.errors import ProviderConfigError
 
-__all__ = ["PROVIDERS", "Provider", "ProviderSettings", "Request", "is_offline", "make_provider", "most_repeats_of"]
+__all__ = [
+    "PROVIDERS",
+    "Provider",
+    "ProviderSettings",
+    "RateLimits",
+    "Request",
+    "is_offline",
+    "journal_identity_of",
+    "make_provider",
+    "most_repeats_of",
+    "rate_limits_of",
+]
 
 PROVIDERS = Registry(
     kind="provider",
@@ -47,14 +58,37 @@ class Request:
     timeout_s: float = 60.0
 
 
+@dataclass(frozen=True, slots=True)
+class RateLimits:
+    """What a provider said last about its rate limits (OpenAI's `x-ratelimit-*` headers); None: not said.
+
+    Attributes:
+        limit_requests: Requests per minute that it allows.
+        remaining_requests: Requests left until the reset.
+        reset_requests_s: Seconds until all requests are there again.
+        limit_tokens: Tokens per minute that it allows.
+        remaining_tokens: Tokens left until the reset.
+        reset_tokens_s: Seconds until all tokens are there again.
+    """
+
+    limit_requests: int | None = None
+    remaining_requests: int | None = None
+    reset_requests_s: float | None = None
+    limit_tokens: int | None = None
+    remaining_tokens: int | None = None
+    reset_tokens_s: float | None = None
+
+
 @runtime_checkable
 class Provider(Protocol):
     """Answers requests with one version. Safe for many `respond` calls at once on one event loop.
 
-    A provider may have two attributes more. `most_repeats: int | None`: how many different answers it can give to one
-    sample; None, and no such attribute, stand for any number. Further repeats are planned only up to it; see
-    `most_repeats_of`. `offline: bool`: True when nothing is called and no answer costs anything; then an early stop
-    would save nothing, and every answer is given; see `is_offline`.
+    A provider may have more members, each read by a function below; one written without them stays a provider.
+
+    - `most_repeats: int | None`: how many different answers it can give to one sample; see `most_repeats_of`.
+    - `offline: bool`: True when nothing is called and no answer costs anything; see `is_offline`.
+    - `journal_identity(request) -> Mapping | None`: all that decides an answer; see `journal_identity_of`.
+    - `rate_limits: RateLimits | None`: what the server said last about its limits; see `rate_limits_of`.
     """
 
     @property
@@ -120,14 +154,32 @@ def make_provider(name: str, settings: ProviderSettings) -> Provider:
 
 
 def is_offline(provider: Provider) -> bool:
-    """True when a provider calls nothing. No member of the protocol, as in `most_repeats_of`."""
+    """True when a provider calls nothing: an early stop would save nothing, so every answer is given."""
     return bool(getattr(provider, "offline", False))
 
 
 def most_repeats_of(provider: Provider) -> int | None:
     """How many different answers a provider can give to one sample; None for any number.
 
-    No member of the protocol: providers written without it stay providers.
+    Further repeats are planned only up to it.
     """
     most: int | None = getattr(provider, "most_repeats", None)
     return most
+
+
+def journal_identity_of(provider: Provider, request: Request) -> Mapping[str, Any] | None:
+    """All that decides the answer to a request, as JSON without secrets: what the journal keys the answer by.
+
+    That is the request as it is sent, where it is sent to, and the adapter's version; not the repeat, which the journal
+    adds. None where answers must not be kept: the code behind them may change without anybody's saying so, or they cost
+    nothing.
+    """
+    ask = getattr(provider, "journal_identity", None)
+    identity: Mapping[str, Any] | None = None if ask is None else ask(request)
+    return identity
+
+
+def rate_limits_of(provider: Provider) -> RateLimits | None:
+    """What a provider's server said last about its limits; None where it said nothing."""
+    limits: RateLimits | None = getattr(provider, "rate_limits", None)
+    return limits
