@@ -4,7 +4,7 @@ import pytest
 
 from aigate.core.version import VersionId
 from aigate.errors import ConfigError
-from aigate.goldens.config import SuiteConfig
+from aigate.goldens.config import SuiteConfig, load_config
 from aigate.goldens.settings import SETTING_KEYS, Setting, find_pyproject, resolve_settings
 
 SUITE = SuiteConfig(Path("goldens/faq/suite.toml"))
@@ -33,6 +33,10 @@ def test_defaults_fill_what_nothing_sets():
         "concurrency": 8,
         "timeout-s": 60.0,
         "retries": 4,
+        "sample-deadline-s": 600.0,
+        "journal": ".aigate/journal.sqlite",
+        "journal-days": 7.0,
+        "engine": "local",
         "api-key-env": "OPENAI_API_KEY",
         "out-dir": ".aigate/runs",
     }
@@ -226,3 +230,39 @@ def test_pyproject_of_the_start_itself_keeps_its_spelling(tmp_path, monkeypatch)
     (tmp_path / "pyproject.toml").write_text("")
     monkeypatch.chdir(tmp_path)
     assert find_pyproject(Path()) == Path("pyproject.toml")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "expected"),
+    [
+        ("max-cost", "0", "a number above 0"),
+        ("max-cost", "inf", "a number above 0"),
+        ("max-calls", "2.5", "a whole number of at least 1"),
+        ("max-tokens", "-1", "a whole number of at least 1"),
+        ("deadline-s", "soon", "a number of seconds above 0"),
+        ("requests-per-minute", "0", "a number above 0"),
+        ("engine", "ray", '"local" or "dask"'),
+        ("journal-days", "nan", "a number above 0"),
+    ],
+)
+def test_limits_that_limit_nothing_are_refused(key, value, expected):
+    with pytest.raises(ConfigError, match=f"flag --{key}: {key}: got .*, expected {expected}"):
+        resolved({key: value})
+
+
+def test_journal_may_be_switched_off_and_is_relative_to_the_file_that_names_it(tmp_path):
+    assert resolved({"journal": ""})["journal"].value == ""
+    found = resolved(pyproject=pyproject_of(tmp_path, 'journal = "kept/j.sqlite"'))
+    assert found["journal"].value == str(tmp_path / "kept" / "j.sqlite")
+
+
+def test_url_is_no_relative_path(tmp_path):
+    found = resolved(pyproject=pyproject_of(tmp_path, 'baselines = "s3://bucket/faq"'))
+    assert found["baselines"].value == "s3://bucket/faq"
+
+
+def test_caps_are_no_keys_of_a_suite_where_max_tokens_would_be_read_as_a_request_parameter(tmp_path):
+    path = tmp_path / "suite.toml"
+    path.write_text("max-tokens = 100\n")
+    with pytest.raises(ConfigError, match="unknown key 'max-tokens'"):
+        load_config(path)

@@ -19,7 +19,20 @@ from aigate.errors import ConfigError, VersionIdError
 from aigate.goldens.parameters import parameter_defect
 from aigate.goldens.strict_yaml import strict_yaml
 
-__all__ = ["DEFAULTS", "MAX_REPEATS", "RULES", "Rule", "ScorerEntry", "SuiteConfig", "load_config", "read_toml"]
+__all__ = [
+    "ABOVE_ZERO",
+    "DEFAULTS",
+    "MAX_REPEATS",
+    "RULES",
+    "SECONDS",
+    "TEXT",
+    "Rule",
+    "ScorerEntry",
+    "SuiteConfig",
+    "load_config",
+    "read_toml",
+    "whole_number",
+]
 
 MAX_CONCURRENCY = 1024
 MAX_REPEATS = 10_000  # a slip of the keyboard beyond that would fill the memory
@@ -67,6 +80,12 @@ class SuiteConfig:
         concurrency: Requests in flight.
         timeout_s: Seconds an attempt may take.
         retries: Further attempts after a retryable failure.
+        sample_deadline_s: Seconds one answer may take, all attempts and waits together.
+        requests_per_minute: Calls that may be started in a minute.
+        tokens_per_minute: Tokens that may be sent and received in a minute.
+        price: US dollars per million tokens, "INPUT,OUTPUT", where the price table does not know the model.
+        prices: A price table of one's own.
+        baselines: Where the baselines are kept, where that is not the suite's own folder.
         policy: The policy as written; `gating` reads it. None when there is no `[policy]`.
     """
 
@@ -86,6 +105,12 @@ class SuiteConfig:
     concurrency: int | None = None
     timeout_s: float | None = None
     retries: int | None = None
+    sample_deadline_s: float | None = None
+    requests_per_minute: float | None = None
+    tokens_per_minute: float | None = None
+    price: str | None = None
+    prices: str | None = None
+    baselines: str | None = None
     policy: Mapping[str, Any] | None = None
 
 
@@ -100,6 +125,7 @@ DEFAULTS: Mapping[str, Any] = MappingProxyType(
         "concurrency": 8,
         "timeout_s": 60.0,
         "retries": 4,
+        "sample_deadline_s": 600.0,
     }
 )
 """What holds for a field of `SuiteConfig` that no file, variable or flag sets."""
@@ -291,7 +317,7 @@ def _texts(_where: str, given: list[str]) -> tuple[str, ...]:
     return tuple(given)
 
 
-def _seconds(_where: str, given: float) -> float:
+def _float(_where: str, given: float) -> float:
     return float(given)
 
 
@@ -317,7 +343,8 @@ def _truth(text: str) -> bool:
     return text == "true"
 
 
-def _whole_number(low: int, high: int | None = None) -> Rule:
+def whole_number(low: int, high: int | None = None) -> Rule:
+    """A whole number from `low` to `high`; None: without an upper bound."""
     bounds = f"of at least {low}" if high is None else f"in [{low}, {high}]"
     return Rule(
         f"a whole number {bounds}",
@@ -328,6 +355,8 @@ def _whole_number(low: int, high: int | None = None) -> Rule:
 
 TEXT = Rule("a string that is not empty", _is_text)
 TABLE = Rule("a table", lambda value: isinstance(value, dict))
+SECONDS = Rule("a number of seconds above 0", lambda value: _is_number(value) and value > 0, float)
+ABOVE_ZERO = Rule("a number above 0", lambda value: _is_number(value) and value > 0, float)
 BASELINE_NAME = Rule(
     "a name of letters, digits, '-', '_' and '.'",
     lambda value: isinstance(value, str) and _NAME.fullmatch(value) is not None,
@@ -339,8 +368,8 @@ RULES: Mapping[str, Rule] = MappingProxyType(
         "provider-options": TABLE,
         "scorers": Rule("an array with at least one scorer", lambda value: isinstance(value, list) and bool(value)),
         "primary-metric": TEXT,
-        "repeats": _whole_number(1, MAX_REPEATS),
-        "max-repeats": _whole_number(1, MAX_REPEATS),
+        "repeats": whole_number(1, MAX_REPEATS),
+        "max-repeats": whole_number(1, MAX_REPEATS),
         "early-stop": Rule("true or false", lambda value: isinstance(value, bool), _truth),
         "baseline": BASELINE_NAME,
         "anchor": BASELINE_NAME,
@@ -348,9 +377,15 @@ RULES: Mapping[str, Rule] = MappingProxyType(
         "served-models": Rule(
             "an array of strings", lambda value: isinstance(value, list) and all(_is_text(item) for item in value)
         ),
-        "concurrency": _whole_number(1, MAX_CONCURRENCY),
-        "timeout-s": Rule("a number of seconds above 0", lambda value: _is_number(value) and value > 0, float),
-        "retries": _whole_number(0),
+        "concurrency": whole_number(1, MAX_CONCURRENCY),
+        "timeout-s": SECONDS,
+        "retries": whole_number(0),
+        "sample-deadline-s": SECONDS,
+        "requests-per-minute": ABOVE_ZERO,
+        "tokens-per-minute": ABOVE_ZERO,
+        "price": TEXT,
+        "prices": TEXT,
+        "baselines": TEXT,
         "policy": TABLE,
     }
 )
@@ -361,5 +396,5 @@ _READERS: Mapping[str, Callable[[str, Any], Any]] = {
     "scorers": _scorers,
     "served-models": _texts,
     "parameters": _request_parameters,
-    "timeout-s": _seconds,
+    **dict.fromkeys(("timeout-s", "sample-deadline-s", "requests-per-minute", "tokens-per-minute"), _float),
 }

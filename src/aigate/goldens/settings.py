@@ -15,12 +15,22 @@ from typing import Any
 from aigate.core.registry import nearest
 from aigate.core.version import VersionId
 from aigate.errors import ConfigError, VersionIdError
-from aigate.goldens.config import DEFAULTS, RULES, TEXT, Rule, SuiteConfig, read_toml
+from aigate.goldens.config import (
+    ABOVE_ZERO,
+    DEFAULTS,
+    RULES,
+    SECONDS,
+    TEXT,
+    Rule,
+    SuiteConfig,
+    read_toml,
+    whole_number,
+)
 
 __all__ = ["SETTING_KEYS", "Setting", "find_pyproject", "resolve_settings"]
 
 PREFIX = "AIGATE_"
-PATH_KEYS = ("suite", "recorded", "out-dir")  # in a file, relative to that file's folder
+PATH_KEYS = ("suite", "recorded", "out-dir", "journal", "prices", "baselines")  # in a file, relative to its folder
 OPTION_KEYS = ("recorded", "base-url", "api-key-env")  # suite.toml holds these under [provider-options]
 
 
@@ -122,7 +132,8 @@ def _from_pyproject(path: Path | None) -> dict[str, Setting]:
 
 def _placed(key: str, value: Any, folder: Path) -> Any:
     """A path that a file names, relative to that file, so that it means the same from every directory."""
-    return str(folder / value) if key in PATH_KEYS and isinstance(value, str) and value else value
+    placed = key in PATH_KEYS and isinstance(value, str) and value and "://" not in value
+    return str(folder / value) if placed else value
 
 
 def _read(key: str, value: Any, origin: str) -> Any:
@@ -165,7 +176,8 @@ THRESHOLD = Rule(
 )
 SUITE_KEYS = (
     *("version", "provider", "baseline", "anchor", "repeats", "max-repeats", "early-stop"),
-    *("concurrency", "timeout-s", "retries"),
+    *("concurrency", "timeout-s", "retries", "sample-deadline-s", "requests-per-minute", "tokens-per-minute"),
+    *("price", "prices", "baselines"),
 )
 
 _RULES: Mapping[str, Rule] = MappingProxyType(
@@ -181,18 +193,38 @@ _RULES: Mapping[str, Rule] = MappingProxyType(
         "concurrency": RULES["concurrency"],
         "timeout-s": RULES["timeout-s"],
         "retries": RULES["retries"],
+        "sample-deadline-s": RULES["sample-deadline-s"],
+        "deadline-s": SECONDS,
+        "requests-per-minute": RULES["requests-per-minute"],
+        "tokens-per-minute": RULES["tokens-per-minute"],
+        "max-cost": ABOVE_ZERO,
+        "max-calls": whole_number(1),
+        "max-tokens": whole_number(1),
+        "price": RULES["price"],
+        "prices": RULES["prices"],
+        "journal": Rule("a path, or an empty string for no journal", lambda value: isinstance(value, str)),
+        "journal-days": ABOVE_ZERO,
+        "engine": Rule('"local" or "dask"', lambda value: value in ("local", "dask")),
+        "dask-scheduler": TEXT,
         "threshold": THRESHOLD,
         "recorded": TEXT,
         "base-url": TEXT,
         "api-key-env": Rule("a string", lambda value: isinstance(value, str)),  # empty: a server without keys
         "out-dir": TEXT,
+        "baselines": RULES["baselines"],
     }
 )
 
 SETTING_KEYS = tuple(_RULES)
 """Every key, in the order that `aigate config` prints them."""
 
-_OWN_DEFAULTS: Mapping[str, Any] = {"api-key-env": "OPENAI_API_KEY", "out-dir": ".aigate/runs"}
+_OWN_DEFAULTS: Mapping[str, Any] = {
+    "api-key-env": "OPENAI_API_KEY",
+    "out-dir": ".aigate/runs",
+    "journal": ".aigate/journal.sqlite",
+    "journal-days": 7.0,
+    "engine": "local",
+}
 _DEFAULTS = {
     key: Setting(_OWN_DEFAULTS.get(key, DEFAULTS.get(key.replace("-", "_"))), "default") for key in SETTING_KEYS
 }
