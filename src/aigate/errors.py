@@ -7,6 +7,7 @@
     │   ├── VersionIdError          text that is no `model/provider-version/prompt-version`
     │   ├── ConfigError             suite.toml, pyproject.toml or the environment
     │   ├── SuiteError              samples, prompts or contract of a golden suite
+    │   ├── JournalError            a journal that is damaged, something else, or cannot be written
     │   ├── ProviderConfigError     unknown provider, missing key, a callable that cannot be imported
     │   └── MissingExtraError       a package of an extra is not installed; says how to install it
     ├── CannotJudgeError            exit 4: the gate could not judge
@@ -40,6 +41,7 @@ __all__ = [
     "GateErrored",
     "GateFailed",
     "GateInconclusive",
+    "JournalError",
     "MissingExtraError",
     "NotComparableError",
     "ProviderConfigError",
@@ -87,6 +89,10 @@ class ConfigError(UsageError):
 
 class SuiteError(UsageError):
     """Samples, prompts or contract of a golden suite cannot be read; the message starts with file:line."""
+
+
+class JournalError(UsageError):
+    """A journal that is damaged, something else, of a newer format, or cannot be written."""
 
 
 class ProviderConfigError(UsageError):

@@ -140,7 +140,7 @@ def test_the_retry_policy_and_its_sleep_are_those_of_the_plan():
     waits = []
 
     async def answer(request):
-        raise CallError("busy", kind=FaultKind.RATE_LIMIT)
+        raise CallError("busy", kind=FaultKind.SERVER)
 
     async def sleep(seconds):
         waits.append(seconds)

@@ -30,7 +30,9 @@ __all__ = ["add_parser", "most_repeats", "run"]
 IMPLIED = {"--recorded": "replay", "--target": "callable", "--base-url": "openai", "--model": "openai"}
 SETTINGS = (
     *("suite", "version", "provider", "recorded", "base_url", "api_key_env", "threshold", "baseline", "anchor"),
-    *("repeats", "max_repeats", "early_stop", "concurrency", "timeout_s", "retries"),
+    *("repeats", "max_repeats", "early_stop", "concurrency", "timeout_s", "retries", "sample_deadline_s", "deadline_s"),
+    *("requests_per_minute", "tokens_per_minute", "max_cost", "max_calls", "max_tokens", "price", "prices"),
+    *("journal", "engine", "dask_scheduler"),
 )
 MOST_REPEATS = 3  # where nobody says how many: two further answers remove most of what scatter they can remove
 
@@ -95,6 +97,20 @@ def add_parser(commands: Any) -> None:
         "--timeout", "--timeout-s", metavar="SECONDS", dest="timeout_s", help="seconds per attempt (default 60)"
     )
     where.add_argument("--retries", metavar="N", help="attempts after the first, where a retry can help (default 4)")
+    where.add_argument(
+        "--sample-deadline",
+        metavar="SECONDS",
+        dest="sample_deadline_s",
+        help="seconds per answer, all attempts and waits together (default 600)",
+    )
+    where.add_argument(
+        "--deadline",
+        metavar="SECONDS",
+        dest="deadline_s",
+        help="seconds after which nothing more is asked: no pass then",
+    )
+    where.add_argument("--requests-per-minute", metavar="N", help="calls started per minute (default: no limit)")
+    where.add_argument("--tokens-per-minute", metavar="N", help="tokens per minute (default: no limit)")
     where.add_argument("--out", metavar="RUN", help="the run file to write (default .aigate/runs/SUITE/VERSION.jsonl)")
     where.add_argument("--resume", action="store_true", help="go on with the interrupted or stopped run in --out")
     where.add_argument(
@@ -102,7 +118,25 @@ def add_parser(commands: Any) -> None:
         action=argparse.BooleanOptionalAction,
         help="stop asking once the verdict is certain (default); --no-early-stop: ask everything that is planned",
     )
+    where.add_argument("--engine", metavar="NAME", help="local, or dask: on a cluster (extra dask)")
+    where.add_argument("--dask-scheduler", metavar="ADDRESS", help="a running cluster (default: one made here)")
     where.add_argument("--quiet", action="store_true", help="no progress")
+    costs = parser.add_argument_group("what it may cost; a cap that is reached ends the run without a pass, resumably")
+    costs.add_argument("--max-cost", metavar="USD", help="make no call that could bring the cost above this")
+    costs.add_argument("--max-calls", metavar="N", help="calls at most, retries and judges included")
+    costs.add_argument("--max-tokens", metavar="N", help="tokens sent and received at most")
+    costs.add_argument("--price", metavar="IN,OUT", help="USD per million tokens, where the table lacks the model")
+    costs.add_argument("--prices", metavar="FILE", help="a price table of your own (TOML)")
+    costs.add_argument(
+        "--journal", metavar="FILE", help="where paid answers are kept and looked for (default .aigate/journal.sqlite)"
+    )
+    costs.add_argument(
+        "--no-journal",
+        action="store_const",
+        const="",
+        dest="journal",
+        help="keep no answers, and take none that were kept: everything is asked",
+    )
     add_format(parser)
     parser.set_defaults(run=run)
 
@@ -174,7 +208,7 @@ def _implied_provider(arguments: argparse.Namespace) -> str | None:
 
 
 def _choices(arguments: argparse.Namespace, found: Chosen) -> Choices:
-    from aigate.running.evaluation import Choices
+    from aigate.running.evaluation import Choices, JournalAt
 
     return Choices(
         version=found["version"],
@@ -186,6 +220,16 @@ def _choices(arguments: argparse.Namespace, found: Chosen) -> Choices:
         concurrency=found["concurrency"],
         timeout_s=found["timeout-s"],
         retries=found["retries"],
+        sample_deadline_s=found["sample-deadline-s"],
+        deadline_s=found["deadline-s"],
+        requests_per_minute=found["requests-per-minute"],
+        tokens_per_minute=found["tokens-per-minute"],
+        max_cost_usd=found["max-cost"],
+        max_calls=found["max-calls"],
+        max_tokens=found["max-tokens"],
+        price=found["price"],
+        prices=None if found["prices"] is None else Path(found["prices"]),
+        journal=JournalAt(Path(found["journal"]), found["journal-days"]) if found["journal"] else None,
     )
 
 

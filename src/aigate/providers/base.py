@@ -19,6 +19,7 @@ __all__ = [
     "ProviderSettings",
     "RateLimits",
     "Request",
+    "has_journal_identity",
     "is_offline",
     "journal_identity_of",
     "make_provider",
@@ -177,6 +178,11 @@ def journal_identity_of(provider: Provider, request: Request) -> Mapping[str, An
     ask = getattr(provider, "journal_identity", None)
     identity: Mapping[str, Any] | None = None if ask is None else ask(request)
     return identity
+
+
+def has_journal_identity(provider: Provider) -> bool:
+    """True when a provider says what decides its answers, so that they may be kept."""
+    return hasattr(provider, "journal_identity")
 
 
 def rate_limits_of(provider: Provider) -> RateLimits | None:

@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import math
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
 from aigate.core.digest import json_line
 from aigate.core.response import Fault, FaultKind, Response
 from aigate.errors import CallError, UsageError
-from aigate.providers.base import Provider, Request
+from aigate.providers.base import Provider, Request, rate_limits_of
+from aigate.running.budget import Budget, BudgetSpentError, expected_tokens
+from aigate.running.limiter import Limiter
 
 __all__ = ["RetryPolicy", "ask"]
+
+RATE_LIMITED_PER_RETRY = 5
+
+
+__all__ = ["RetryPolicy", "ask"]
+
+RATE_LIMITED_PER_RETRY = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +31,8 @@ class RetryPolicy:
 
     The wait before attempt k is drawn uniformly from [0, min(cap_s, base_s * 2**k)] (full jitter), or what the provider
     asked for, whichever is longer. A provider that asks for more than `longest_wait_s` is not waited for.
+
+    A rate-limited attempt says "later", not "no": five of them count as one that failed.
 
     Attributes:
         retries: Attempts after the first; 0 or more.
@@ -42,8 +55,19 @@ class RetryPolicy:
 
     def wait_s(self, attempt: int, asked_s: float | None, random: Callable[[], float]) -> float:
         """Seconds to wait after the failed attempt number `attempt` (from 1)."""
-        drawn = random() * min(self.cap_s, self.base_s * 2.0 ** (attempt - 1))
+        drawn = random() * min(self.cap_s, self.base_s * 2.0 ** min(attempt - 1, 60))
         return max(drawn, asked_s or 0.0)
+
+    def goes_on(self, kind: FaultKind, failed: int, rate_limited: int) -> bool:
+        """Whether to ask again after a fault.
+
+        Args:
+            kind: The fault of the last attempt.
+            failed: Attempts that failed, rate-limited ones left out.
+            rate_limited: Attempts that were rate limited.
+        """
+        spent = failed + (rate_limited - 1 if kind is FaultKind.RATE_LIMIT else rate_limited) // RATE_LIMITED_PER_RETRY
+        return kind.retryable and spent < self.retries + (kind is not FaultKind.RATE_LIMIT)
 
 
 async def ask(
@@ -52,36 +76,78 @@ async def ask(
     *,
     retry: RetryPolicy,
     random: Callable[[], float],
+    limiter: Limiter | None = None,
+    budget: Budget | None = None,
+    deadline_s: float = math.inf,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    clock: Callable[[], float] = time.monotonic,
 ) -> Response:
-    """Ask once, and again while that can help.
+    """Ask once, and again while that can help. A call that waits to be made again holds no place in the limiter.
 
     Args:
         provider: Who answers.
         request: What is asked.
         retry: When to ask again.
         random: Draws from [0, 1), for the jitter.
+        limiter: Says when an attempt may start; None: at once.
+        budget: Caps on what attempts may use; None for none.
+        deadline_s: Seconds from now within which a further attempt may start.
         sleep: Waits; an argument for tests.
+        clock: Seconds that only grow.
 
     Raises:
         UsageError: The provider cannot be asked like this at all (an unknown parameter).
+        BudgetSpentError: An attempt was not made, since it might have gone over a cap.
 
     Returns:
         The answer; or a response whose fault is that of the last attempt. `latency_s` is that of the attempt that
-        answered: retries and waits are not in it.
+        answered: queueing, retries and waits are not in it.
     """
-    waited_s = 0.0
-    for attempt in range(1, retry.retries + 2):
-        response, retry_after_s = await _attempt(provider, request)
-        response = replace(response, attempts=attempt, retry_wait_s=waited_s)
-        if response.fault is None or not response.fault.kind.retryable or attempt > retry.retries:
+    ends_s, waited_s, rate_limited, attempt = clock() + deadline_s, 0.0, 0, 0
+    while True:
+        attempt += 1
+        response, retry_after_s = await _let_go(provider, request, limiter, budget)
+        if attempt > 1:
+            response = replace(response, attempts=attempt, retry_wait_s=waited_s)
+        if response.fault is None:
             return response
+        rate_limited += response.fault.kind is FaultKind.RATE_LIMIT
         wait_s = retry.wait_s(attempt, retry_after_s, random)
-        if wait_s > retry.longest_wait_s:
+        too_long = wait_s > retry.longest_wait_s or clock() + wait_s > ends_s
+        if too_long or not retry.goes_on(response.fault.kind, attempt - rate_limited, rate_limited):
             return response
         await sleep(wait_s)
         waited_s += wait_s
-    raise AssertionError("unreachable: the loop returns on its last attempt")
+
+
+async def _let_go(
+    provider: Provider, request: Request, limiter: Limiter | None, budget: Budget | None
+) -> tuple[Response, float | None]:
+    """One attempt, once limiter and budget allow it; both are told what became of it, whatever did."""
+    if limiter is None:
+        return await _paid_for(provider, request, budget)
+    ticket = await limiter.acquire(expected_tokens(request) if limiter.counts_tokens else 0)
+    response: Response | None = None
+    retry_after_s: float | None = None
+    try:
+        response, retry_after_s = await _paid_for(provider, request, budget)
+    finally:
+        limiter.release(ticket, response, retry_after_s=retry_after_s)
+    limiter.note_limits(rate_limits_of(provider))
+    return response, retry_after_s
+
+
+async def _paid_for(provider: Provider, request: Request, budget: Budget | None) -> tuple[Response, float | None]:
+    if budget is None:
+        return await _attempt(provider, request)
+    if (reservation := budget.reserve(request)) is None:
+        raise BudgetSpentError(budget.exhausted)
+    response: Response | None = None
+    try:
+        response, retry_after_s = await _attempt(provider, request)
+    finally:
+        budget.settle(reservation, response)
+    return response, retry_after_s
 
 
 async def _attempt(provider: Provider, request: Request) -> tuple[Response, float | None]:

@@ -1,33 +1,52 @@
 """The engine: a fixed pool of workers asks, judges and records every sample and repeat.
 
-A worker takes the next task, asks (with retries), judges, and hands the result to `record`; nothing is kept here. Where
-looks are planned, a gatekeeper lets the workers no further than a few tasks beyond the look that is being completed or
-decided, and ends the run once it is settled; what is asked before all others is a look of its own, look 0. Room is left
-for a limiter and a budget: both decide before `ask`, at one place.
+A worker takes the next task, asks for the answer (the journal first, then the provider, with retries), judges it and
+hands the result to `record`; nothing is kept here. So many tasks may be asked at a time as the plan says. One that
+waits to be asked again, is being written to the journal, or is being judged does not count, so that another is asked
+meanwhile: there are twice as many workers.
+
+Where looks are planned, a gatekeeper lets the workers no further than a few tasks beyond the look that is being
+completed or decided, and ends the run once it is settled; what is asked before all others is a look of its own, look 0.
+A cap that is reached, or the run's deadline, ends it too: what was not asked is then recorded as stopped by budget.
 """
 
 from __future__ import annotations
 
 import asyncio
 import random as random_module
-from collections import Counter
+import time
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from aigate.core.ledger import Outcome
 from aigate.core.looks import LookPlan
+from aigate.core.response import Response
 from aigate.core.run import Result
 from aigate.core.sample import Message, Sample
 from aigate.errors import CannotJudgeError
-from aigate.providers.base import Provider, Request
+from aigate.providers.base import Provider, Request, is_offline, journal_identity_of
 from aigate.running.asking import RetryPolicy, ask
+from aigate.running.budget import Budget, BudgetSpentError
+from aigate.running.limiter import CircuitBreaker, Limiter
+from aigate.running.prices import Price, priced
+from aigate.running.queue import TaskQueue
 from aigate.running.schedule import Task, not_asked, schedule
 from aigate.running.settle import settle
 from aigate.scorers.base import Scorer
 
-__all__ = ["Plan", "run_plan"]
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from aigate.running.journal import Journal
+
+__all__ = ["Means", "Plan", "run_plan"]
 
 Record = Callable[[Result, Sample], None]
+
+WORKERS_PER_CALL = 2
+TURNS_BETWEEN_YIELDS = 16  # a provider that never waits must not keep Ctrl-C from being heard
 
 
 @dataclass(frozen=True)
@@ -44,6 +63,11 @@ class Plan:
         concurrency: Requests in flight.
         timeout_s: Seconds per attempt.
         retry: When to ask again.
+        sample_deadline_s: Seconds per answer, all attempts and waits together.
+        deadline_s: Seconds after which nothing more is asked; None for no such limit.
+        requests_per_minute: Calls that may be started in a minute; None: as many as the server takes.
+        tokens_per_minute: Tokens in a minute; likewise.
+        price: What the model costs, for answers whose cost the provider does not tell; None: not known.
         done: What stands in the run file already, and is not asked again.
         looks: The planned looks; None: none before the end.
         seed: Orders the units for the looks.
@@ -53,6 +77,7 @@ class Plan:
             is asked.
         random: Draws from [0, 1), for retry jitter.
         sleep: Waits between retries.
+        clock: Seconds that only grow.
     """
 
     samples: Sequence[Sample]
@@ -64,6 +89,11 @@ class Plan:
     concurrency: int = 8
     timeout_s: float = 60.0
     retry: RetryPolicy = field(default_factory=RetryPolicy)
+    sample_deadline_s: float = 600.0
+    deadline_s: float | None = None
+    requests_per_minute: float | None = None
+    tokens_per_minute: float | None = None
+    price: Price | None = None
     done: Collection[tuple[str, int]] = frozenset()
     looks: LookPlan | None = None
     seed: int = 0
@@ -71,64 +101,185 @@ class Plan:
     settled: Callable[[int], Awaitable[bool]] | None = None
     random: Callable[[], float] = random_module.random
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    clock: Callable[[], float] = time.monotonic
 
     def tasks(self) -> tuple[Task, ...]:
         """Every sample and repeat, done or not, in the order in which they are asked."""
         return schedule(self.samples, self.repeats, looks=self.looks, seed=self.seed, first=self.first)
 
+    def request(self, task: Task) -> Request:
+        """The request of one task."""
+        return Request(
+            sample=task.sample,
+            messages=self.render(task.sample),
+            parameters=self.parameters,
+            repeat=task.repeat,
+            timeout_s=self.timeout_s,
+        )
 
-async def run_plan(plan: Plan, record: Record) -> None:
+
+@dataclass(frozen=True)
+class Means:
+    """What a run is asked through. Each of them counts, so they belong to one run.
+
+    Attributes:
+        limiter: Says when a call may start.
+        breaker: Ends a hopeless run.
+        budget: Caps on calls, tokens and cost; None for none.
+        journal: Answers already paid for; None for none.
+    """
+
+    limiter: Limiter
+    breaker: CircuitBreaker
+    budget: Budget | None = None
+    journal: Journal | None = None
+
+    @classmethod
+    def of(cls, plan: Plan, *, budget: Budget | None = None, journal: Journal | None = None) -> Means:
+        """The means that a plan asks for."""
+        limiter = Limiter(
+            concurrency=plan.concurrency,
+            requests_per_minute=plan.requests_per_minute,
+            tokens_per_minute=plan.tokens_per_minute,
+            clock=plan.clock,
+            random=plan.random,
+        )
+        return cls(limiter, CircuitBreaker(concurrency=plan.concurrency), budget, journal)
+
+
+async def run_plan(plan: Plan, record: Record, means: Means | None = None) -> None:
     """Ask and judge everything in the plan, or what of it is needed until it is settled.
 
     Once it is settled no further task is started. Those in flight are completed and recorded; then each that was never
-    started is recorded as skipped by early stop, so that every sample and repeat has exactly one result.
+    started is recorded as skipped by early stop, so that every sample and repeat has exactly one result. Where a cap or
+    the deadline is reached instead, they are recorded as stopped by budget.
 
     Args:
         plan: What to ask.
         record: Called once per result, in the order results arrive, on the event loop's thread.
+        means: Limiter, budget and journal; default: those that the plan asks for, without budget and journal.
 
     When it is cancelled (Ctrl-C), calls in flight are dropped; everything recorded before stays recorded.
 
     Raises:
-        CannotJudgeError: A scorer cancelled the task that called it, so that samples were lost.
-        Exception: Whatever `record`, `render` or `settled` raised.
+        CannotJudgeError: A scorer cancelled the task that called it, so that samples were lost; or the circuit breaker
+            opened. What was recorded stays recorded.
+        Exception: Whatever `record`, `render` or `settled` raised, and what an answer that the journal cannot keep
+            raises.
     """
-    queue = _Queue(plan)
+    means = means or Means.of(plan)
+    queue = TaskQueue(
+        plan.tasks(),
+        done=plan.done,
+        concurrency=plan.concurrency,
+        deadline_s=plan.deadline_s,
+        clock=plan.clock,
+    )
     try:
-        async with asyncio.TaskGroup() as group:
-            workers = [group.create_task(_work(plan, queue, record)) for _ in range(plan.concurrency)]
-            for worker in workers:
+        async with asyncio.TaskGroup() as group, _closed_in_time(plan, queue):
+            pool = [group.create_task(_work(plan, means, queue, record)) for _ in range(_pool_size(plan))]
+            for worker in pool:
                 worker.add_done_callback(queue.note_end)
-            group.create_task(_keep_gate(plan, queue))
+            await _keep_gate(plan, queue)
+            await asyncio.wait(pool)
     except BaseExceptionGroup as errors:  # callers see the error, not a group
         raise errors.exceptions[0] from None
     finally:
         await plan.provider.aclose()
-    if any(worker.cancelled() for worker in workers):  # a task group takes no notice of a child that cancels itself
+    _require_whole(pool, means.breaker)
+    for task in queue.never_started():
+        record(not_asked(task, queue.closed_by or Outcome.EARLY_STOP), task.sample)
+
+
+def _pool_size(plan: Plan) -> int:
+    return min(WORKERS_PER_CALL * plan.concurrency, max(1, len(plan.samples) * plan.repeats))
+
+
+@asynccontextmanager
+async def _closed_in_time(plan: Plan, queue: TaskQueue) -> AsyncIterator[None]:
+    """Close the queue when the run's time is over."""
+    if plan.deadline_s is None:
+        yield
+        return
+    timer = asyncio.get_running_loop().call_later(plan.deadline_s, queue.close, Outcome.BUDGET)
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _require_whole(pool: Sequence[asyncio.Task[None]], breaker: CircuitBreaker) -> None:
+    """Refuse to go on as if the run were whole.
+
+    Raises:
+        CannotJudgeError: A worker was cancelled, or the run was given up.
+    """
+    if any(worker.cancelled() for worker in pool):  # a task group takes no notice of a child that cancels itself
         raise CannotJudgeError(
             "a scorer cancelled the task that called it: samples were lost",
             hint="repair the scorer, then go on with --resume",
         )
-    for task in queue.never_started():
-        record(not_asked(task), task.sample)
-
-
-async def _work(plan: Plan, queue: _Queue, record: Record) -> None:
-    while (task := await queue.take()) is not None:
-        await asyncio.sleep(0)  # a provider that never waits must not keep Ctrl-C from being heard
-        request = Request(
-            sample=task.sample,
-            messages=plan.render(task.sample),
-            parameters=plan.parameters,
-            repeat=task.repeat,
-            timeout_s=plan.timeout_s,
+    if breaker.reason:
+        raise CannotJudgeError(
+            f"the run was given up: {breaker.reason}", hint="what was answered is kept: repair it, then --resume"
         )
-        response = await ask(plan.provider, request, retry=plan.retry, random=plan.random, sleep=plan.sleep)
-        record(await settle(task.sample, task.repeat, response, plan.scorers), task.sample)
+
+
+async def _work(plan: Plan, means: Means, queue: TaskQueue, record: Record) -> None:
+    turns = 0
+    while (task := await queue.take()) is not None:
+        turns += 1
+        if turns % TURNS_BETWEEN_YIELDS == 0:
+            await asyncio.sleep(0)
+        try:
+            response = await _answer(plan, means, queue, task)
+        except BudgetSpentError:
+            queue.close(Outcome.BUDGET)
+            result = not_asked(task, Outcome.BUDGET)
+        else:
+            queue.set_aside(task)  # a merged or journaled answer was never asked for here
+            result = await settle(task.sample, task.repeat, response, plan.scorers)
+            if not is_offline(plan.provider):
+                means.breaker.note(response)
+        record(result, task.sample)
         queue.note_recorded(task)
+        if means.breaker.reason:
+            queue.close(Outcome.INFRASTRUCTURE_ERROR)
 
 
-async def _keep_gate(plan: Plan, queue: _Queue) -> None:
+async def _answer(plan: Plan, means: Means, queue: TaskQueue, task: Task) -> Response:
+    """The answer from the journal, or from the provider; its cost filled in."""
+    request = plan.request(task)
+
+    async def wait(wait_s: float) -> None:
+        queue.set_aside(task)
+        await plan.sleep(wait_s)
+        queue.take_up(task)
+
+    async def asked() -> Response:
+        try:
+            response = await ask(
+                plan.provider,
+                request,
+                retry=plan.retry,
+                limiter=means.limiter,
+                budget=means.budget,
+                deadline_s=queue.time_left_s(plan.sample_deadline_s),
+                random=plan.random,
+                sleep=wait,
+                clock=plan.clock,
+            )
+        finally:
+            queue.set_aside(task)
+        return priced(response, plan.price)
+
+    identity = None if means.journal is None else journal_identity_of(plan.provider, request)
+    if means.journal is None or identity is None:
+        return await asked()
+    return await means.journal.answer(identity, request.repeat, asked)
+
+
+async def _keep_gate(plan: Plan, queue: TaskQueue) -> None:
     """Let the workers on, look by look, until the run is settled or only the last look is left."""
     planned = 0 if plan.looks is None or plan.settled is None else len(plan.looks.looks)
     for look in range(0 if queue.has(0) else 1, planned):
@@ -138,77 +289,6 @@ async def _keep_gate(plan: Plan, queue: _Queue) -> None:
         if queue.closed or not queue.never_started():  # nothing is left that a decision could save
             return
         if plan.settled is not None and await plan.settled(look):
-            queue.close()
+            queue.close(Outcome.EARLY_STOP)
             return
     queue.let_on(None)
-
-
-class _Queue:
-    """The tasks, handed out in order, and no further than they may be at the moment. Nothing may be taken at first.
-
-    Places count done tasks too, so that a resumed run is let no further than the run it goes on with was.
-    """
-
-    def __init__(self, plan: Plan) -> None:
-        self._tasks = plan.tasks()
-        self._done = frozenset(plan.done)
-        self._missing = Counter(task.look for task in self._tasks if task.key not in self._done)
-        self._next = self._open_to = 0
-        self._changed = asyncio.Event()
-        self.closed = False
-
-    async def take(self) -> Task | None:
-        """The next task, as soon as it may be started; None when there is none, or no more may be started."""
-        while not self.closed:
-            while self._next < len(self._tasks) and self._tasks[self._next].key in self._done:
-                self._next += 1
-            if self._next == len(self._tasks):
-                return None
-            if self._next < self._open_to:
-                self._next += 1
-                return self._tasks[self._next - 1]
-            await self._changed.wait()
-        return None
-
-    def never_started(self) -> tuple[Task, ...]:
-        """The tasks that nobody took, in order."""
-        return tuple(task for task in self._tasks[self._next :] if task.key not in self._done)
-
-    def let_on(self, look: int | None, *, ahead: int = 0) -> None:
-        """Open it up to the end of a look and so many tasks beyond; None: to its end."""
-        within = len(self._tasks) if look is None else sum(task.look <= look for task in self._tasks)
-        self._open_to = min(within + ahead, len(self._tasks))
-        self._wake()
-
-    def close(self) -> None:
-        """Give out no more."""
-        self.closed = True
-        self._wake()
-
-    def has(self, look: int) -> bool:
-        """True when a look adds anything to the one before."""
-        return any(task.look == look for task in self._tasks)
-
-    def complete(self, look: int) -> bool:
-        """True when everything that a look adds to the one before is recorded."""
-        return self._missing[look] == 0
-
-    async def completed(self, look: int) -> None:
-        """Wait until everything that a look adds is recorded, or the queue is closed."""
-        while not self.complete(look) and not self.closed:
-            await self._changed.wait()
-
-    def note_recorded(self, task: Task) -> None:
-        """Count a task as recorded."""
-        self._missing[task.look] -= 1
-        self._wake()
-
-    def note_end(self, worker: asyncio.Task[None]) -> None:
-        """Close it when a worker was cancelled: its task will never be recorded, and nobody may wait for it."""
-        if worker.cancelled():
-            self.close()
-
-    def _wake(self) -> None:
-        """Let everybody who waits look again."""
-        self._changed.set()
-        self._changed = asyncio.Event()

@@ -6,16 +6,15 @@ import asyncio
 import math
 import os
 import threading
-from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import Future, wait
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from aigate.core.digest import seed_from
-from aigate.core.ledger import Outcome
 from aigate.core.looks import LookPlan
 from aigate.core.run import Result, Run, RunHeader
 from aigate.core.sample import Message, Sample
@@ -24,25 +23,36 @@ from aigate.errors import ConfigError, UsageError
 from aigate.goldens.config import DEFAULTS, ScorerEntry
 from aigate.goldens.prompts import Prompt, messages_of
 from aigate.goldens.suite import Suite, load_suite
-from aigate.providers.base import Provider, ProviderSettings, make_provider
+from aigate.providers.base import Provider, ProviderSettings, has_journal_identity, is_offline, make_provider
 from aigate.running.asking import RetryPolicy
-from aigate.running.engine import Plan, run_plan
+from aigate.running.budget import Budget, Caps
+from aigate.running.engine import Means, Plan, run_plan
+from aigate.running.prices import Price, find_price
 from aigate.running.provenance import git_commit, library_versions, utc_now
 from aigate.running.schedule import run_at_look
-from aigate.running.writer import RunWriter
+from aigate.running.writer import RunWriter, begun_run
 from aigate.scorers.base import Scorer, ScorerSettings, make_scorer
 
+if TYPE_CHECKING:
+    from aigate.running.journal import Journal
+
 __all__ = [
+    "JOURNAL",
     "Choices",
     "Conditions",
+    "JournalAt",
     "Looked",
     "evaluate",
     "execute",
+    "goes_on",
     "prepare",
     "primary_metric",
     "scorers_of",
     "with_looks",
 ]
+
+JOURNAL = ".aigate/journal.sqlite"
+JOURNAL_DAYS = 7.0
 
 Progress = Callable[[Result, int, int], None]
 Settled = Callable[[Run], bool]
@@ -68,6 +78,19 @@ class Looked:
     total: int
 
 
+@dataclass(frozen=True, slots=True)
+class JournalAt:
+    """Where answers that were paid for are kept.
+
+    Attributes:
+        path: The journal's file.
+        max_age_days: Answers older than that are asked for again.
+    """
+
+    path: Path
+    max_age_days: float = JOURNAL_DAYS
+
+
 @dataclass(frozen=True)
 class Conditions:
     """A prepared evaluation: everything was looked up and checked, nothing was asked yet.
@@ -78,12 +101,16 @@ class Conditions:
         header: The header of the run that will be written.
         settled: Given the run as it stands at a planned look, True when no further answer can change its verdict. None:
             everything is asked.
+        budget: Caps on calls, tokens and cost; None for none. It counts, so it serves one run.
+        journal: Where paid answers are kept; None for nowhere.
     """
 
     suite: Suite
     plan: Plan
     header: RunHeader
     settled: Settled | None = None
+    budget: Budget | None = None
+    journal: JournalAt | None = None
 
 
 @dataclass(frozen=True)
@@ -100,6 +127,16 @@ class Choices:
     concurrency: int | None = None
     timeout_s: float | None = None
     retries: int | None = None
+    sample_deadline_s: float | None = None
+    deadline_s: float | None = None
+    requests_per_minute: float | None = None
+    tokens_per_minute: float | None = None
+    max_cost_usd: float | None = None
+    max_calls: int | None = None
+    max_tokens: int | None = None
+    price: str | None = None
+    prices: Path | None = None
+    journal: JournalAt | None = None
 
 
 def evaluate(
@@ -116,6 +153,12 @@ def evaluate(
     concurrency: int | None = None,
     timeout_s: float | None = None,
     retries: int | None = None,
+    deadline_s: float | None = None,
+    max_cost_usd: float | None = None,
+    max_calls: int | None = None,
+    max_tokens: int | None = None,
+    price: str | None = None,
+    journal: Path | str | None = JOURNAL,
     out: Path | str | None = None,
     resume: bool = False,
     looks: LookPlan | None = None,
@@ -142,6 +185,14 @@ def evaluate(
         concurrency: Requests in flight.
         timeout_s: Seconds per attempt.
         retries: Attempts after the first.
+        deadline_s: Seconds after which nothing more is asked. What was not asked is stopped by budget, and the run
+            cannot pass; likewise with each of the caps below.
+        max_cost_usd: No call is made that could bring the cost above this.
+        max_calls: Calls at most, retries included.
+        max_tokens: Tokens sent and received at most.
+        price: US dollars per million tokens, "INPUT,OUTPUT", where the price table does not know the model.
+        journal: The file in which paid answers are kept, and looked for first; None for none. Only answers of providers
+            that say what decides them (`openai`) are kept.
         out: The run file; default: a temporary one, gone when this returns.
         resume: Go on with the interrupted or early stopped run in `out`, under the looks that it was begun with.
         looks: When the run may be decided and stopped (`aigate.gating.early_stop.plan_looks`); stored in the run. The
@@ -175,6 +226,12 @@ def evaluate(
         concurrency=concurrency,
         timeout_s=timeout_s,
         retries=retries,
+        deadline_s=deadline_s,
+        max_cost_usd=max_cost_usd,
+        max_calls=max_calls,
+        max_tokens=max_tokens,
+        price=price,
+        journal=None if journal is None else JournalAt(Path(journal)),
     )
     loaded = suite if isinstance(suite, Suite) else load_suite(Path(suite))
     prepared = prepare(loaded, choices, environ=os.environ if environ is None else environ)
@@ -203,6 +260,7 @@ def prepare(suite: Suite, choices: Choices, *, environ: Mapping[str, str]) -> Co
     for sample in samples:  # a prompt that cannot be rendered is found before anything is paid for
         render(sample)
     repeats = choices.repeats or config.repeats or DEFAULTS["repeats"]
+    price = _price(suite, choices, provider)
     retries = config.retries if choices.retries is None else choices.retries
     plan = Plan(
         samples=samples,
@@ -214,6 +272,11 @@ def prepare(suite: Suite, choices: Choices, *, environ: Mapping[str, str]) -> Co
         concurrency=concurrency,
         timeout_s=choices.timeout_s or config.timeout_s or DEFAULTS["timeout_s"],
         retry=RetryPolicy(retries=DEFAULTS["retries"] if retries is None else retries),
+        sample_deadline_s=choices.sample_deadline_s or config.sample_deadline_s or DEFAULTS["sample_deadline_s"],
+        deadline_s=choices.deadline_s,
+        requests_per_minute=choices.requests_per_minute or config.requests_per_minute,
+        tokens_per_minute=choices.tokens_per_minute or config.tokens_per_minute,
+        price=price,
     )
     header = RunHeader(
         version=version,
@@ -234,7 +297,7 @@ def prepare(suite: Suite, choices: Choices, *, environ: Mapping[str, str]) -> Co
         commit=git_commit(suite.path),
         started_at=utc_now(),
     )
-    return Conditions(suite, plan, header)
+    return Conditions(suite, plan, header, budget=_budget(choices, price, provider), journal=choices.journal)
 
 
 def with_looks(
@@ -297,7 +360,8 @@ def execute(
         KeyboardInterrupt: Stopped; `out` holds a resumable run.
         Exception: Whatever `settled` raised; `out` holds a resumable run.
     """
-    with RunWriter(out, conditions.header, resume=resume) as writer:
+    resume = resume or goes_on(conditions, out)
+    with _opened(conditions) as journal, RunWriter(out, conditions.header, resume=resume) as writer:
         plan = replace(
             conditions.plan,
             repeats=writer.header.repeats,
@@ -305,8 +369,38 @@ def execute(
             seed=writer.header.seed,
             done=frozenset(result.key for result in writer.kept),
         )
-        _run_to_end(_Execution(plan, writer, conditions.settled, progress, looked).run())
+        means = Means.of(plan, budget=conditions.budget, journal=journal)
+        _run_to_end(_Execution(plan, means, writer, conditions.settled, progress, looked).run())
         return writer.close_run(finished_at=utc_now())
+
+
+def goes_on(conditions: Conditions, out: Path) -> bool:
+    """Whether the same evaluation was begun in `out` and broke off: then it is gone on with, asked for or not.
+
+    Only where what decides an answer is known to be the same: code that is called (`callable`) may have changed since.
+    """
+    begun = begun_run(out) if has_journal_identity(conditions.plan.provider) else None
+    if begun is None:
+        return False
+    before, now = begun.same_conditions(), conditions.header.same_conditions()
+    apart = {"repeats"}  # those of the plan that it was begun with
+    return all(before.get(key) == value for key, value in now.items() if key not in apart)
+
+
+@contextmanager
+def _opened(conditions: Conditions) -> Iterator[Journal | None]:
+    """The journal, where there is one and the provider's answers may be kept."""
+    at = conditions.journal
+    if at is None or not has_journal_identity(conditions.plan.provider):
+        yield None
+        return
+    from aigate.running.journal import Journal
+
+    journal = Journal.open(at.path, max_age_days=at.max_age_days)
+    try:
+        yield journal
+    finally:
+        journal.close()
 
 
 class _Execution:
@@ -315,13 +409,15 @@ class _Execution:
     def __init__(
         self,
         plan: Plan,
+        means: Means,
         writer: RunWriter,
         settled: Settled | None,
         progress: Progress | None,
         looked: Callable[[Looked], None] | None,
     ) -> None:
         self._plan = plan if settled is None else replace(plan, settled=self._decide)
-        self._writer, self._settled, self._progress, self._looked = writer, settled, progress, looked
+        self._means, self._writer, self._settled = means, writer, settled
+        self._progress, self._looked = progress, looked
         self._tasks = plan.tasks()
         self._found = {result.key: result for result in writer.kept}
         self._not_asked = 0
@@ -329,13 +425,13 @@ class _Execution:
 
     async def run(self) -> None:
         """Ask everything, or what of it is needed."""
-        await run_plan(self._plan, self._record)
+        await run_plan(self._plan, self._record, self._means)
         if self._ended_at is not None:
             self._tell(self._ended_at, settled=True)
 
     def _record(self, result: Result, sample: Sample) -> None:
         self._writer.add(result, sample)
-        if result.outcome is Outcome.EARLY_STOP:
+        if result.outcome.not_run:
             self._not_asked += 1
             return
         self._found[result.key] = result
@@ -436,6 +532,22 @@ def _provider(
         f"provider is {type(chosen).__name__}: expected a name, a Provider or a callable",
         hint="pass a function str -> str",
     )
+
+
+def _price(suite: Suite, choices: Choices, provider: Provider) -> Price | None:
+    """What the model costs, where anybody says so."""
+    own = choices.prices
+    if own is None and suite.config.prices is not None:
+        own = suite.path / suite.config.prices
+    model = provider.describe().get("model")
+    given = choices.price or suite.config.price
+    return find_price(model if isinstance(model, str) else None, given=given, table=own)
+
+
+def _budget(choices: Choices, price: Price | None, provider: Provider) -> Budget | None:
+    """The caps, where there are any and the provider can use anything."""
+    caps = Caps(choices.max_cost_usd, choices.max_calls, choices.max_tokens)
+    return Budget(caps, price=price) if caps and not is_offline(provider) else None
 
 
 def _renderer(prompt: Prompt | None) -> Callable[[Sample], tuple[Message, ...]]:

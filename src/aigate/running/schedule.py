@@ -74,9 +74,9 @@ def schedule(
     return tuple(sorted(tasks, key=lambda task: (task.look, task.repeat, ranks[task.sample.unit], task.sample.id)))
 
 
-def not_asked(task: Task) -> Result:
-    """The result of a task that nobody was asked for, since the verdict was certain without it."""
-    return Result(task.sample.id, task.repeat, Outcome.EARLY_STOP, None, {})
+def not_asked(task: Task, why: Outcome = Outcome.EARLY_STOP) -> Result:
+    """The result of a task that nobody was asked for: the verdict was certain without it, or the budget was spent."""
+    return Result(task.sample.id, task.repeat, why, None, {})
 
 
 def run_at_look(look: int, *, header: RunHeader, tasks: Iterable[Task], found: Mapping[tuple[str, int], Result]) -> Run:

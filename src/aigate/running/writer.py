@@ -17,7 +17,9 @@ from aigate.core.sample import Sample
 from aigate.errors import RunFileError, UsageError
 from aigate.files import read_lines
 
-__all__ = ["RunWriter"]
+__all__ = ["RunWriter", "begun_run"]
+
+LONGEST_CLOSING_BYTES = 1 << 16
 
 _ASKED_AGAIN = frozenset({Outcome.INFRASTRUCTURE_ERROR, Outcome.JUDGE_ERROR, Outcome.EARLY_STOP, Outcome.BUDGET})
 
@@ -120,6 +122,21 @@ class RunWriter:
                 f"{self.path}: cannot be resumed: it was made with another {' and '.join(differs)}",
                 hint="run again as it was begun, or choose another --out",
             )
+
+
+def begun_run(path: Path) -> RunHeader | None:
+    """The header of the run that was begun in a file and broke off; None where there is no such run."""
+    try:
+        with path.open("rb") as file:
+            first = file.readline()
+            file.seek(0, os.SEEK_END)
+            file.seek(max(0, file.tell() - LONGEST_CLOSING_BYTES))
+            last = file.read().rstrip(b"\n").rpartition(b"\n")[2]
+        if last.startswith(b'{"closing":'):
+            return None
+        return decode_partial([first.decode("utf-8").rstrip("\n")], source=str(path)).header
+    except (OSError, UnicodeDecodeError, RunFileError):
+        return None
 
 
 def _under_plan_of(begun: RunHeader, now: RunHeader) -> RunHeader:
