@@ -25,8 +25,18 @@ WAYS = pytest.mark.parametrize(
 )
 
 
+@pytest.fixture(autouse=True, params=["auto", "sdk"])
+def transport(request, monkeypatch):
+    """Every test of this file holds for both ways to the endpoint."""
+    monkeypatch.setitem(DEFAULTS, "transport", request.param)
+    return request.param
+
+
+DEFAULTS = {"api-key-env": "", "transport": "auto"}
+
+
 def provider_for(server, *, environ=None, **options):
-    options = {"base-url": server.base_url, "api-key-env": "", **{k.replace("_", "-"): v for k, v in options.items()}}
+    options = {"base-url": server.base_url, **DEFAULTS, **{k.replace("_", "-"): v for k, v in options.items()}}
     return make_provider("openai", ProviderSettings(VERSION, options, environ=environ or {}))
 
 
@@ -201,6 +211,7 @@ class TestAnswers:
             for _ in range(2):
                 assert asyncio.run(provider.respond(request)).output == "x"
                 clients.append(provider._client)
+            asyncio.run(provider.aclose())
         assert clients[0] is not clients[1]
 
     def test_it_answers_again_on_another_event_loop_and_after_it_was_closed(self):

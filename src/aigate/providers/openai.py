@@ -1,6 +1,8 @@
-"""`OpenAIProvider`: any endpoint that speaks OpenAI's API, through the real SDK.
+"""`OpenAIProvider`: any endpoint that speaks OpenAI's API.
 
-The SDK's own retries are off: the runner retries, so that every attempt is counted. Every failure is a `CallError`
+Ordinary requests go out over `aigate.providers.openai_direct`, which sends what the SDK would; to Azure and over a
+proxy the SDK itself is used, and `transport = "sdk"` sends everything through it. The SDK's own
+retries are off: the runner retries, so that every attempt is counted. Every failure is a `CallError`
 whose kind says who is to blame; a stream that breaks off is a failure, never a shorter answer.
 """
 
@@ -18,14 +20,16 @@ from email.utils import parsedate_to_datetime
 from functools import cache
 from ipaddress import ip_address
 from typing import Any, Literal, NoReturn, TypeVar, cast
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import parse_qsl, urlsplit, urlunsplit
+from urllib.request import getproxies_environment
 
-from aigate.core.digest import canonical_json
+from aigate.core.digest import canonical_json, sha256_text
 from aigate.core.registry import nearest
 from aigate.core.response import FaultKind, Response
 from aigate.core.version import VersionId
 from aigate.errors import CallError, ProviderConfigError
-from aigate.providers.base import ProviderSettings, Request
+from aigate.providers.base import ProviderSettings, RateLimits, Request
+from aigate.providers.openai_direct import DirectClient, HttpError, StreamEnd, direct_is_enough
 
 __all__ = ["Endpoint", "OpenAIProvider", "from_settings"]
 
@@ -46,6 +50,7 @@ OPTIONS = (
     "organization",
     "project",
     "stream",
+    "transport",
 )
 RESERVED_PARAMETERS = frozenset(
     {"extra_body", "extra_headers", "extra_query", "input", "messages", "model", "stream", "stream_options", "timeout"}
@@ -54,6 +59,7 @@ FILTER_CODES = frozenset({"content_filter", "content_policy_violation", "respons
 QUOTA_CODES = frozenset({"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"})
 
 Api = Literal["chat", "responses"]
+Transport = Literal["auto", "direct", "sdk"]
 T = TypeVar("T")
 
 
@@ -73,6 +79,7 @@ class Endpoint:
         project: Sent as a header; empty for none.
         headers: Extra headers; may hold secrets, never shown.
         query: Extra query parameters; never shown.
+        transport: Over the SDK, past it, or past it where that does the same.
     """
 
     model: str
@@ -86,6 +93,7 @@ class Endpoint:
     project: str = ""
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     query: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    transport: Transport = "auto"
 
 
 class OpenAIProvider:
@@ -99,6 +107,9 @@ class OpenAIProvider:
         endpoint: Where to ask.
         clock: Seconds that only grow.
         now: Seconds since the epoch, to read a `Retry-After` that is a date.
+
+    Attributes:
+        rate_limits: What the server said last about its limits; None where it said nothing.
     """
 
     name = "openai"
@@ -111,6 +122,7 @@ class OpenAIProvider:
         now: Callable[[], float] = time.time,
     ) -> None:
         self.endpoint = endpoint
+        self.rate_limits: RateLimits | None = None
         self._clock = clock
         self._now = now
         self._client: Any = None
@@ -128,6 +140,25 @@ class OpenAIProvider:
         }
         return {**whole, "api_version": self.endpoint.api_version} if self.endpoint.api_version else whole
 
+    def journal_identity(self, request: Request) -> Mapping[str, Any]:
+        """All that decides the answer: endpoint, request body, and extra headers and query (headers by their digest).
+
+        Whether the answer is streamed does not decide it.
+        """
+        endpoint = self.endpoint
+        body = _body(request, endpoint)
+        left_out = {"stream", "stream_options"}
+        return {
+            "provider": self.name,
+            "adapter": ADAPTER_VERSION,
+            "api": endpoint.api,
+            "base_url": _shown_url(endpoint.base_url),
+            "api_version": endpoint.api_version,
+            "query": {name: str(value) for name, value in endpoint.query.items()},
+            "headers": {name.lower(): sha256_text(value) for name, value in endpoint.headers.items()},
+            "body": {name: value for name, value in body.items() if name not in left_out},
+        }
+
     async def respond(self, request: Request) -> Response:
         """Ask once; the whole attempt, to the last byte of a stream, has `request.timeout_s` seconds.
 
@@ -135,11 +166,11 @@ class OpenAIProvider:
             CallError: No answer, with the kind of fault and, where the server named one, the time to wait.
             ProviderConfigError: A parameter that is the provider's own (`model`, `messages`, ...) or is no JSON.
         """
-        arguments = _arguments(request, self.endpoint)
-        client = self._connected()
+        body = _body(request, self.endpoint)
+        client = await self._connected()
         try:
             async with asyncio.timeout(request.timeout_s):
-                return await self._asked(client, arguments, timeout_s=request.timeout_s)
+                return await self._asked(client, body, timeout_s=request.timeout_s)
         except TimeoutError:
             message = f"no whole answer within {request.timeout_s:g} s"
             raise CallError(message, kind=FaultKind.TIMEOUT) from None
@@ -147,17 +178,59 @@ class OpenAIProvider:
     async def aclose(self) -> None:
         """Give back connections. A later `respond` opens new ones."""
         client, self._client, self._loop = self._client, None, None
-        if client is not None:
+        if isinstance(client, DirectClient):
+            await client.aclose()
+        elif client is not None:
             await client.close()
 
-    def _connected(self) -> Any:
+    async def _connected(self) -> Any:
         # A pool of connections belongs to the event loop it was made on.
         loop = asyncio.get_running_loop()
         if self._client is None or self._loop is not loop:
+            if isinstance(self._client, DirectClient):
+                await self._client.aclose()
             self._client, self._loop = _new_client(self.endpoint), loop
         return self._client
 
-    async def _asked(self, client: Any, arguments: Mapping[str, Any], *, timeout_s: float) -> Response:
+    async def _asked(self, client: Any, body: Mapping[str, Any], *, timeout_s: float) -> Response:
+        if isinstance(client, DirectClient):
+            return await self._asked_directly(client, body)
+        return await self._asked_through_sdk(client, _arguments(body, self.endpoint), timeout_s=timeout_s)
+
+    async def _asked_directly(self, client: DirectClient, body: Mapping[str, Any]) -> Response:
+        try:
+            return await self._answered_directly(client, body)
+        except CallError as error:
+            raise self._without_secrets(error) from None
+        except HttpError as error:
+            self._note_limits(error.headers)
+            raise self._without_secrets(_status_fault(error, self.endpoint, error.headers, now_s=self._now())) from None
+        except StreamEnd as error:
+            raise self._without_secrets(_stream_fault(error.body)) from None
+        except (ValueError, RecursionError) as error:
+            raise self._without_secrets(_unreadable(error)) from None
+        except Exception as error:
+            if not isinstance(error, OSError) and not _is_transport_error(error):
+                raise
+            raise self._without_secrets(_connection_fault(error, self.endpoint)) from None
+
+    async def _answered_directly(self, client: DirectClient, body: Mapping[str, Any]) -> Response:
+        watch = _Watch(self._clock, self._clock())
+        chat = self.endpoint.api == "chat"
+        if not self.endpoint.stream:
+            reply = await client.post(body)
+            watch.stop()
+            self._note_limits(reply.headers)
+            whole = _json_body(reply.content)
+            return _chat_response(whole, watch) if chat else _responses_response(whole, watch)
+        async with client.stream(body) as (headers, events):
+            self._note_limits(headers)
+            return await (_chat_stream(events, watch) if chat else _responses_stream(events, watch))
+
+    def _note_limits(self, headers: Mapping[str, str]) -> None:
+        self.rate_limits = _rate_limits(headers) or self.rate_limits
+
+    async def _asked_through_sdk(self, client: Any, arguments: Mapping[str, Any], *, timeout_s: float) -> Response:
         import openai
 
         # The SDK's timeouts are per read, which a trickling stream never trips: only connecting is left to it.
@@ -167,6 +240,7 @@ class OpenAIProvider:
         except CallError as error:
             raise self._without_secrets(error) from None
         except openai.OpenAIError as error:
+            self._note_limits(getattr(getattr(error, "response", None), "headers", {}))
             raise self._without_secrets(_sdk_fault(error, self.endpoint, now_s=self._now())) from None
         except OSError as error:  # SDKs before 2 let errors of the socket through in the middle of a stream
             raise self._without_secrets(_connection_fault(error, self.endpoint)) from None
@@ -183,8 +257,10 @@ class OpenAIProvider:
         watch = _Watch(self._clock, self._clock())
         # Raw: the SDK's models are built on first use, for 0.4 s in the middle of a timed answer, and check nothing.
         raw = await method(**arguments, timeout=timeout)
+        self._note_limits(raw.headers)
         chat = self.endpoint.api == "chat"
         if not self.endpoint.stream:
+            watch.stop()
             body = _json_body(raw.content)
             return _chat_response(body, watch) if chat else _responses_response(body, watch)
         async with raw.parse(to=AsyncStream[object]) as events:
@@ -205,7 +281,8 @@ def from_settings(settings: ProviderSettings) -> OpenAIProvider:
     Options: `api` ("chat" or "responses"), `model` (a template of {model}, {provider_version}, {prompt_version}),
     `base-url` (else AIGATE_BASE_URL, OPENAI_BASE_URL), `api-key-env` (the variable that holds the key; "" for a server
     without keys), `stream`, `organization`, `project`, `api-version` (Azure), `default-headers` (values may be
-    "env:NAME"), `default-query`. The environment is `settings.environ`, never the process's own.
+    "env:NAME"), `default-query`, `transport` ("auto", "direct" or "sdk"). The environment is `settings.environ`, never
+    the process's own; only proxies and certificates are looked for there, as the SDK's HTTP client does it.
 
     Raises:
         ProviderConfigError: An unknown option, a wrong value, or no key.
@@ -230,6 +307,7 @@ def from_settings(settings: ProviderSettings) -> OpenAIProvider:
             project=_text_option(options, "project", ""),
             headers=_headers(settings),
             query=_query(options),
+            transport=_transport(options),
         )
     )
 
@@ -310,6 +388,13 @@ def _stream(options: Mapping[str, Any]) -> bool:
     return stream
 
 
+def _transport(options: Mapping[str, Any]) -> Transport:
+    transport = options.get("transport", "auto")
+    if transport not in {"auto", "direct", "sdk"}:
+        raise _wrong_option("transport", transport, '"auto", "direct" or "sdk"')
+    return cast("Transport", transport)
+
+
 def _text_option(options: Mapping[str, Any], name: str, default: str) -> str:
     found = options.get(name, default)
     if not isinstance(found, str):
@@ -354,6 +439,11 @@ def _shown_url(url: str) -> str:
 
 
 def _new_client(endpoint: Endpoint) -> Any:
+    if endpoint.transport != "sdk":
+        proxies = getproxies_environment()
+        enough = direct_is_enough(endpoint.base_url, api_version=endpoint.api_version, proxies=proxies)
+        if enough or endpoint.transport == "direct":
+            return _direct_client(endpoint)
     import openai
 
     whole: dict[str, Any] = {
@@ -374,6 +464,23 @@ def _new_client(endpoint: Endpoint) -> Any:
     return _without_environment(client, endpoint)
 
 
+def _direct_client(endpoint: Endpoint) -> DirectClient:
+    named = {"OpenAI-Organization": endpoint.organization, "OpenAI-Project": endpoint.project}
+    path = "chat/completions" if endpoint.api == "chat" else "responses"
+    parts = urlsplit(endpoint.base_url)
+    query = {**dict(parse_qsl(parts.query)), **endpoint.query}
+    return DirectClient(
+        urlunsplit((parts.scheme, parts.netloc, f"{parts.path.rstrip('/')}/{path}", "", "")),
+        headers={
+            "Authorization": f"Bearer {endpoint.key}",
+            **{name: value for name, value in named.items() if value},
+            **endpoint.headers,
+        },
+        query=query,
+        connect_timeout_s=CONNECT_TIMEOUT_S,
+    )
+
+
 def _without_environment(client: Any, endpoint: Endpoint) -> Any:
     """Take back what the SDK reads from the process's environment by itself: it would go out unseen."""
     for name, value in (
@@ -392,8 +499,8 @@ def _method(client: Any, api: Api) -> Any:
     return resource.with_raw_response.create
 
 
-def _arguments(request: Request, endpoint: Endpoint) -> dict[str, Any]:
-    """The keyword arguments of the SDK's method."""
+def _body(request: Request, endpoint: Endpoint) -> dict[str, Any]:
+    """The request's body."""
     parameters = dict(request.parameters)
     _check_parameters(parameters)
     messages = [dict(message) for message in request.messages]
@@ -404,13 +511,15 @@ def _arguments(request: Request, endpoint: Endpoint) -> dict[str, Any]:
         own = {"messages": messages}
         if endpoint.stream:
             own["stream_options"] = {"include_usage": True}
+    return {**parameters, **own, "model": endpoint.model, "stream": endpoint.stream}
+
+
+def _arguments(body: Mapping[str, Any], endpoint: Endpoint) -> dict[str, Any]:
+    """The body as keyword arguments of the SDK's method: what it does not know by name goes out all the same."""
     known = _known_parameters(endpoint.api)
-    extra = {name: value for name, value in parameters.items() if name not in known}
+    extra = {name: value for name, value in body.items() if name not in known}
     return {
-        **{name: value for name, value in parameters.items() if name in known},
-        **own,
-        "model": endpoint.model,
-        "stream": endpoint.stream,
+        **{name: value for name, value in body.items() if name in known},
         **({"extra_body": extra} if extra else {}),
     }
 
@@ -486,6 +595,11 @@ class _Watch:
     clock: Callable[[], float]
     started_s: float
     ttft_s: float | None = None
+    ended_s: float | None = None
+
+    def stop(self) -> None:
+        """The last byte arrived; what follows is reading."""
+        self.ended_s = self.clock()
 
     def token(self) -> None:
         """A piece of the answer arrived."""
@@ -493,8 +607,8 @@ class _Watch:
             self.ttft_s = self.elapsed_s()
 
     def elapsed_s(self) -> float:
-        """Seconds since the request."""
-        return self.clock() - self.started_s
+        """Seconds from the request to the last byte, or to now."""
+        return (self.clock() if self.ended_s is None else self.ended_s) - self.started_s
 
 
 @dataclass(slots=True)
@@ -734,7 +848,7 @@ def _sdk_fault(error: Any, endpoint: Endpoint, *, now_s: float) -> CallError:
     import openai
 
     if isinstance(error, openai.APIStatusError):
-        return _status_fault(error, endpoint, now_s=now_s)
+        return _status_fault(error, endpoint, error.response.headers, now_s=now_s)
     if isinstance(error, openai.APIConnectionError):
         return _connection_fault(error.__cause__ or error, endpoint)
     if isinstance(error, openai.APIResponseValidationError):
@@ -742,13 +856,13 @@ def _sdk_fault(error: Any, endpoint: Endpoint, *, now_s: float) -> CallError:
     return _stream_fault(error)
 
 
-def _status_fault(error: Any, endpoint: Endpoint, *, now_s: float) -> CallError:
+def _status_fault(error: Any, endpoint: Endpoint, headers: Mapping[str, str], *, now_s: float) -> CallError:
     status = error.status_code
     kind = _status_kind(status, _codes(error))
     return CallError(
         f"HTTP {status}: {_said(error)}",
         kind=kind,
-        retry_after_s=_retry_after_s(error.response.headers, now_s=now_s),
+        retry_after_s=_retry_after_s(headers, now_s=now_s),
         hint=_hint(kind, endpoint),
     )
 
@@ -846,6 +960,41 @@ def _number(text: str | None) -> float | None:
     return max(0.0, found) if math.isfinite(found) else None
 
 
+def _rate_limits(headers: Mapping[str, str]) -> RateLimits | None:
+    """What `x-ratelimit-*` headers say; None where there are none."""
+    told = {name: headers.get(f"x-ratelimit-{name}") for name in _LIMIT_HEADERS}
+    if not any(told.values()):
+        return None
+    return RateLimits(
+        limit_requests=_count(told["limit-requests"]),
+        remaining_requests=_count(told["remaining-requests"]),
+        reset_requests_s=_duration_s(told["reset-requests"]),
+        limit_tokens=_count(told["limit-tokens"]),
+        remaining_tokens=_count(told["remaining-tokens"]),
+        reset_tokens_s=_duration_s(told["reset-tokens"]),
+    )
+
+
+_LIMIT_HEADERS = tuple(f"{what}-{of}" for what in ("limit", "remaining", "reset") for of in ("requests", "tokens"))
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
+_UNIT_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+def _count(text: str | None) -> int | None:
+    found = _number(text)
+    return None if found is None else int(found)
+
+
+def _duration_s(text: str | None) -> float | None:
+    """Seconds of `6m0s`, `17ms` or `1`; None where it is none of these."""
+    if text is None or (seconds := _number(text)) is not None:
+        return None if text is None else seconds
+    parts = _DURATION.findall(text)
+    if "".join(number + unit for number, unit in parts) != text:
+        return None
+    return sum(float(number) * _UNIT_S[unit] for number, unit in parts)
+
+
 def _connection_fault(cause: BaseException, endpoint: Endpoint) -> CallError:
     said = str(cause) or type(cause).__name__
     message = f"the connection to {_shown_url(endpoint.base_url)} failed: {_shortened(said)}"
@@ -854,5 +1003,5 @@ def _connection_fault(cause: BaseException, endpoint: Endpoint) -> CallError:
 
 def _is_transport_error(error: BaseException) -> bool:
     """True for errors of the HTTP library below the SDK, whichever it is."""
-    libraries = {"anyio", "httpcore", "httpcore2", "httpx", "httpx2"}
+    libraries = {"aiohttp", "anyio", "httpcore", "httpcore2", "httpx", "httpx2"}
     return any(kind.__module__.partition(".")[0] in libraries for kind in type(error).__mro__)
