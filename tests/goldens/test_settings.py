@@ -35,7 +35,7 @@ def test_defaults_fill_what_nothing_sets():
         "retries": 4,
         "sample-deadline-s": 600.0,
         "journal": ".aigate/journal.sqlite",
-        "journal-days": 7.0,
+        "journal-days": 1.0,
         "engine": "local",
         "api-key-env": "OPENAI_API_KEY",
         "out-dir": ".aigate/runs",

@@ -69,16 +69,41 @@ def seed_from(*parts: str) -> int:
     return int.from_bytes(whole[:8], "big")
 
 
+_SORTED, _AS_GIVEN = (
+    json.JSONEncoder(ensure_ascii=False, allow_nan=False, sort_keys=sort_keys, separators=(",", ":"))
+    for sort_keys in (True, False)
+)
+
+
 def _dump(value: Any, *, sort_keys: bool) -> str:
     try:
-        text = json.dumps(value, ensure_ascii=False, allow_nan=False, sort_keys=sort_keys, separators=(",", ":"))
-    except (TypeError, ValueError) as error:
+        text = (_SORTED if sort_keys else _AS_GIVEN).encode(value)
+    except (TypeError, ValueError, RecursionError) as error:
         raise ValueError(_first_defect(value) or _first_key_defect(value) or str(error)) from None
-    # json.dumps turns integer and None keys into strings without a word; that would give two values one digest.
-    if defect := _first_key_defect(value):
-        raise ValueError(defect)
+    # The encoder turns integer and None keys into strings without a word; that would give two values one digest.
+    if not _has_text_keys(value):
+        raise ValueError(_first_key_defect(value))
     # A lone surrogate cannot be written as UTF-8: escape those texts whole.
     return text if _encodable(text) else json.dumps(value, allow_nan=False, sort_keys=sort_keys, separators=(",", ":"))
+
+
+def _has_text_keys(value: Any) -> bool:
+    """True when every key in it is a string; asked of all that is written, so without recursion and fast."""
+    rest = [value]
+    while rest:
+        item = rest.pop()
+        if isinstance(item, dict):
+            for key in item:
+                if type(key) is not str and not isinstance(key, str):
+                    return False
+            item = item.values()
+        elif not isinstance(item, list | tuple):
+            continue
+        rest += [inner for inner in item if type(inner) not in _PLAIN]
+    return True
+
+
+_PLAIN = frozenset({str, int, float, bool, type(None)})
 
 
 def _encodable(text: str) -> bool:

@@ -44,7 +44,7 @@ def strict_json(text: str) -> Any:
     aigate.core.json_text.JsonDefectError: duplicate key 'a' in one object
     """
     try:
-        value = json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse_constant, parse_float=_finite)
+        value = _DECODER.decode(text)
     except JsonDefectError:
         raise
     except json.JSONDecodeError as found:
@@ -107,3 +107,6 @@ def _too_deep(value: Any) -> bool:
         inner = [item for item in level if isinstance(item, dict | list)]
         level = [child for item in inner for child in (item.values() if isinstance(item, dict) else item)]
     return any(isinstance(item, dict | list) for item in level)
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_refuse_constant, parse_float=_finite)

@@ -38,7 +38,7 @@ class RunEncoder:
     _outcomes: list[Outcome] = field(default_factory=list)
 
     def header_line(self) -> str:
-        """Line 1."""
+        """Line 1; call it once."""
         return self._counted(json_line(self.header.to_dict()), prefix="header:")
 
     def result_line(self, result: Result, sample: Sample) -> str:

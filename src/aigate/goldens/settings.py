@@ -222,7 +222,7 @@ _OWN_DEFAULTS: Mapping[str, Any] = {
     "api-key-env": "OPENAI_API_KEY",
     "out-dir": ".aigate/runs",
     "journal": ".aigate/journal.sqlite",
-    "journal-days": 7.0,
+    "journal-days": 1.0,
     "engine": "local",
 }
 _DEFAULTS = {

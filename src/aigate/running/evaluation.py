@@ -52,7 +52,7 @@ __all__ = [
 ]
 
 JOURNAL = ".aigate/journal.sqlite"
-JOURNAL_DAYS = 7.0
+JOURNAL_DAYS = 1.0
 
 Progress = Callable[[Result, int, int], None]
 Settled = Callable[[Run], bool]

@@ -132,7 +132,7 @@ class Journal:
         self._writer: threading.Thread | None = None
 
     @classmethod
-    def open(cls, path: Path, *, max_age_days: float = 7.0, now: Callable[[], datetime] | None = None) -> Self:
+    def open(cls, path: Path, *, max_age_days: float = 1.0, now: Callable[[], datetime] | None = None) -> Self:
         """Open a journal, and make it where there is none.
 
         Args:

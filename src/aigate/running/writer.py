@@ -10,6 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO
 
+from aigate.core.json_text import strict_json
 from aigate.core.ledger import Outcome
 from aigate.core.run import Result, Run, RunHeader
 from aigate.core.runfile import PartialRun, RunEncoder, decode, decode_partial
@@ -50,8 +51,9 @@ class RunWriter:
         self._resumed = resume
         self.kept: tuple[Result, ...] = ()
         self.header = header
-        self._lines: list[str] = []
-        existing = _existing(path)
+        self._results: list[Result] = []
+        self._samples: dict[str, Sample] = {}
+        existing = _existing(path, whole=resume)
         if existing is not None and resume:
             if existing.closing is not None:
                 decode(read_lines(path), source=str(path))  # a finished run is only built on when its digest holds
@@ -77,12 +79,26 @@ class RunWriter:
     def add(self, result: Result, sample: Sample) -> None:
         """Append one result; it is with the operating system when this returns."""
         self._write(self._encoder.result_line(result, sample))
+        self._results.append(result)
+        self._samples[sample.id] = sample
 
     def close_run(self, *, finished_at: str) -> Run:
-        """Write the closing line, force the file to disk, and read the run back from what was written."""
-        self._write(self._encoder.closing_line(finished_at=finished_at))
+        """Write the closing line and force the file to disk.
+
+        Returns:
+            The run, equal to what reading the file would give.
+        """
+        closing = self._encoder.closing_line(finished_at=finished_at)
+        self._write(closing)
         os.fsync(self._file.fileno())
-        return decode(self._lines, source=str(self.path))
+        return Run(
+            header=decode_partial([self._header_line], source=str(self.path)).header,
+            samples={sample_id: self._samples[sample_id] for sample_id in sorted(self._samples)},
+            results=tuple(sorted(self._results, key=lambda result: result.key)),
+            digest=strict_json(closing)["closing"]["digest"],
+            finished_at=finished_at,
+            source=str(self.path),
+        )
 
     def _start(self, samples: Mapping[str, Sample], kept: Iterable[Result]) -> None:
         """Begin the file anew beside the old one, and put it in its place once all that is kept stands in it."""
@@ -96,7 +112,8 @@ class RunWriter:
         self.kept = tuple(kept)
         self._encoder = RunEncoder(self.header)
         try:
-            self._write(self._encoder.header_line())
+            self._header_line = self._encoder.header_line()
+            self._write(self._header_line)
             for result in self.kept:
                 self.add(result, samples[result.sample_id])
             if self.path.exists() and not self._resumed:
@@ -108,7 +125,6 @@ class RunWriter:
             raise
 
     def _write(self, line: str) -> None:
-        self._lines.append(line)
         self._file.write(line + "\n")
         self._file.flush()
 
@@ -126,17 +142,8 @@ class RunWriter:
 
 def begun_run(path: Path) -> RunHeader | None:
     """The header of the run that was begun in a file and broke off; None where there is no such run."""
-    try:
-        with path.open("rb") as file:
-            first = file.readline()
-            file.seek(0, os.SEEK_END)
-            file.seek(max(0, file.tell() - LONGEST_CLOSING_BYTES))
-            last = file.read().rstrip(b"\n").rpartition(b"\n")[2]
-        if last.startswith(b'{"closing":'):
-            return None
-        return decode_partial([first.decode("utf-8").rstrip("\n")], source=str(path)).header
-    except (OSError, UnicodeDecodeError, RunFileError):
-        return None
+    header, finished = _outline(path)
+    return None if finished else header
 
 
 def _under_plan_of(begun: RunHeader, now: RunHeader) -> RunHeader:
@@ -149,8 +156,13 @@ def _first_repeats(header: RunHeader) -> int:
     return header.repeats if header.looks is None else header.looks.looks[0].repeats
 
 
-def _existing(path: Path) -> PartialRun | None:
-    """What stands in the file, or None when there is no file. Something else than a run is never written over."""
+def _existing(path: Path, *, whole: bool) -> PartialRun | None:
+    """What stands in the file, or None when there is no file. Something else than a run is never written over.
+
+    Args:
+        path: The file.
+        whole: Read it whole; else None also stands for a finished run, which is only set aside.
+    """
     try:
         if not path.exists():
             return None
@@ -162,9 +174,29 @@ def _existing(path: Path) -> PartialRun | None:
     if path.stat().st_size == 0:
         return None
     try:
+        header, finished = _outline(path)
+        if finished and header is not None and not whole:
+            return None
         return decode_partial(read_lines(path), source=str(path))
     except RunFileError as error:
         raise UsageError(f"will not write over {error.message}", hint="choose another --out") from None
+
+
+def _outline(path: Path) -> tuple[RunHeader | None, bool]:
+    """The header of a run file, None where there is none; and whether the file ends with a closing line."""
+    try:
+        with path.open("rb") as file:
+            first = file.readline()
+            file.seek(0, os.SEEK_END)
+            file.seek(max(0, file.tell() - LONGEST_CLOSING_BYTES))
+            last = file.read().rstrip(b"\n").rpartition(b"\n")[2]
+        header = decode_partial([first.decode("utf-8").rstrip("\n")], source=str(path)).header
+    except (OSError, UnicodeDecodeError, RunFileError):
+        return None, False
+    try:
+        return header, last.startswith(b'{"closing":') and "closing" in strict_json(last.decode("utf-8"))
+    except ValueError:  # torn
+        return header, False
 
 
 def _refuse_if_being_written(path: Path) -> None:
