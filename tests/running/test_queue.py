@@ -1,4 +1,4 @@
-"""The queue: in order, no further than let on, no more at a time than asked, and nobody sleeps through what is there."""
+"""The queue: in order, no further than let on, no more at a time than asked; nobody sleeps through what is there."""
 
 import asyncio
 

@@ -153,6 +153,7 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
     out = Path(arguments.out or _default_out(found, prepared))
     _refuse_to_overwrite(out, {"baseline": baseline, "anchor": anchor})
     conditions = _planned(found, prepared, policy, baseline=baseline, anchor=anchor, context=context)
+    _tell_costs(found, conditions, baseline, out=out, resume=arguments.resume, context=context)
     total, planned = conditions.plan.repeats * len(conditions.plan.samples), _told_looks(conditions)
     try:
         with progress_for(context.stderr, total=total, planned=planned, quiet=arguments.quiet) as progress:
@@ -162,6 +163,8 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
         kept = f"aigate: interrupted; what was answered is kept in {out}"
         print(f"{kept}\n  next: the same command with --resume --out {out}", file=context.stderr)
         return 130
+    if conditions.budget is not None and conditions.budget.exhausted:
+        _note(f"{conditions.budget.exhausted}; go on with a higher cap and --resume --out {out}", context)
     verdict = gate(candidate, policy, baseline=baseline, anchor=anchor)
     return deliver(verdict, candidate, baseline, arguments=arguments, context=context, stored=out)
 
@@ -345,6 +348,34 @@ def _tell_power(
     bump = provider_bump_warning(policy, prepared.header, baseline)
     for warning in (*power_warnings(policy, samples, baseline, **planned), *((bump,) if bump else ())):
         _note(warning, context)
+
+
+def _tell_costs(
+    found: Chosen, conditions: Conditions, baseline: Run | None, *, out: Path, resume: bool, context: Context
+) -> None:
+    """Say what is about to be asked, and what it will cost, before the first call. Nothing of what is offline."""
+    from aigate.providers.base import is_offline
+    from aigate.running.budget import estimate
+    from aigate.running.evaluation import goes_on
+
+    plan = conditions.plan
+    model = plan.provider.describe().get("model")
+    if is_offline(plan.provider) or not isinstance(model, str):
+        return
+    if not resume and goes_on(conditions, out):
+        _note(f"going on with the interrupted run in {out}; what it holds is not asked again", context)
+    first = conditions.header.looks.looks[0].repeats if conditions.header.looks else plan.repeats
+    told = estimate(
+        [plan.render(sample) for sample in plan.samples],
+        repeats=first,
+        most_repeats=plan.repeats,
+        parameters=plan.parameters,
+        price=plan.price,
+        model=model,
+        baseline=baseline,
+    )
+    kept = f"; answers that stand in {found['journal']} cost nothing" if conditions.journal else ""
+    _note(f"{told}{kept}", context)
 
 
 def _note(text: str, context: Context) -> None:

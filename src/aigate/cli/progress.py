@@ -72,7 +72,7 @@ class PlainProgress:
 
     def __call__(self, result: Result, done: int, total: int) -> None:
         """Take note of one result."""
-        self._outcomes[str(result.outcome)] += 1
+        _count(self._outcomes, result)
         if done < total and not self._due():
             return
         look = f", {_look(self._look, self._planned)}" if done < total and self._planned > 1 else ""
@@ -113,7 +113,7 @@ class _Bar:
         self._task = progress.add_task(self._told(), total=total)
 
     def __call__(self, result: Result, done: int, total: int) -> None:
-        self._outcomes[str(result.outcome)] += 1
+        _count(self._outcomes, result)
         self._progress.update(self._task, completed=done, total=total, description=self._told())
 
     def looked(self, looked: Looked) -> None:
@@ -140,7 +140,12 @@ def _outcome(looked: Looked) -> str:
     return f"{look}: not decided yet"
 
 
+def _count(outcomes: Counter[str], result: Result) -> None:
+    outcomes[str(result.outcome)] += 1
+    outcomes["from the journal"] += result.response is not None and result.response.journaled_at is not None
+
+
 def _faults(outcomes: Counter[str]) -> str:
-    """What went wrong so far, in words; empty when nothing did."""
-    told = [f"{count} {name.replace('_', ' ')}" for name, count in outcomes.items() if name != "scored"]
+    """What went wrong so far and what was not asked for, in words; empty when there was nothing of either."""
+    told = [f"{count} {name.replace('_', ' ')}" for name, count in outcomes.items() if count and name != "scored"]
     return f" ({', '.join(told)})" if told else ""

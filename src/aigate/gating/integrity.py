@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from aigate.core.ledger import Outcome
 from aigate.core.looks import LookPlan
+from aigate.core.response import Response
 from aigate.core.run import Result, Run, RunHeader
 from aigate.core.score import Score, Unscored
 from aigate.core.verdict import CheckOutcome, Moved, Reason, Status, worst
@@ -28,7 +29,7 @@ __all__ = ["INTEGRITY", "baseline_sound", "gating_metrics", "looks_at_output", "
 
 NOTED_MISSING = 0.02
 ANSWERS = "any metric (no answer)"  # no metric's name: it has spaces
-_NO_ANSWER = frozenset({Outcome.INFRASTRUCTURE_ERROR, Outcome.BUDGET})
+_NO_ANSWER = frozenset({Outcome.INFRASTRUCTURE_ERROR})
 LISTED = 50
 
 
@@ -112,7 +113,7 @@ def _unanswered(run: Run) -> _Missing:
     """Answers that should be there and are not, through no fault of the candidate: what outputs are judged by."""
     found = [(r.sample_id, _fault_of(r)) for r in run.results if r.outcome in _NO_ANSWER]
     never = len(run.samples) * run.header.repeats - len(run.results)
-    skipped = run.ledger.counts[Outcome.EARLY_STOP]  # on purpose, as planned
+    skipped = run.ledger.total - run.ledger.asked  # an early stop, or a cap: `within_budget` looks at that
     return _Missing((*found, *[("some", "never run")] * never), len(run.results) - skipped + never)
 
 
@@ -126,8 +127,8 @@ def _missing(run: Run, metric: str) -> _Missing:
     for sample_id, results in run.by_sample.items():
         if not applies(run, sample_id, metric):
             continue
-        skipped = sum(result.outcome is Outcome.EARLY_STOP for result in results)  # on purpose, as planned
-        scores = [r.scores.get(metric) for r in results if r.outcome is not Outcome.EARLY_STOP]
+        skipped = sum(result.outcome.not_run for result in results)
+        scores = [r.scores.get(metric) for r in results if not r.outcome.not_run]
         total += run.header.repeats - skipped
         found += [(sample_id, _why(score)) for score in scores if not isinstance(score, Score)]
         found += [(sample_id, "never run")] * (run.header.repeats - len(results))
@@ -198,6 +199,26 @@ def whole_suite(evidence: Evidence, policy: Policy) -> CheckOutcome:
     )
 
 
+def within_budget(evidence: Evidence, policy: Policy) -> CheckOutcome | None:  # noqa: ARG001 - one signature
+    """No answer is left out because a cap or the deadline was reached: such a run cannot pass."""
+    ledger = evidence.candidate.ledger
+    if not (stopped := ledger.counts[Outcome.BUDGET]):
+        return None
+    text = f"a cap or the deadline was reached: {stopped} of {ledger.total} answers were not asked"
+    why = reason("stopped-by-budget", text, "go on with the run under a higher cap: --resume")
+    share = evidence.candidate.header.share(len(evidence.candidate.samples))
+    return CheckOutcome(
+        "within-budget",
+        Status.INCONCLUSIVE,
+        text,
+        observed=stopped / ledger.total,
+        n_samples=len(evidence.candidate.samples),
+        share_used=share,
+        reasons=(why,),
+        integrity=True,
+    )
+
+
 def _wrongly_stopped(evidence: Evidence, policy: Policy) -> CheckOutcome | None:
     """An early stop that no planned look and no check with looks stands behind: it shows nothing about the rest."""
     run, skipped = evidence.candidate, evidence.candidate.ledger.counts[Outcome.EARLY_STOP]
@@ -253,11 +274,20 @@ def served_model(evidence: Evidence, policy: Policy) -> CheckOutcome:  # noqa: A
         return CheckOutcome(
             "served-model", Status.ERROR, why.text, n_samples=len(answered), reasons=(why,), integrity=True
         )
-    notes = list(_served_notes(evidence, served))
+    notes = [*_journal_notes(answered), *_served_notes(evidence, served)]
     told = ", ".join(sorted(name for name in served if name is not None)) or "not reported by the provider"
     return CheckOutcome(
         "served-model", Status.PASS, f"served: {told}", n_samples=len(answered), reasons=tuple(notes), integrity=True
     )
+
+
+def _journal_notes(answered: Sequence[Response]) -> Iterable[Reason]:
+    """Answers that were not asked for now: they say nothing of what the provider answers by now."""
+    given = sorted(response.journaled_at for response in answered if response.journaled_at is not None)
+    if given:
+        days = given[0][:10] if given[0][:10] == given[-1][:10] else f"{given[0][:10]} to {given[-1][:10]}"
+        text = f"{len(given)} of {len(answered)} answers are from the journal, given {days}: nobody was asked again"
+        yield reason("from-journal", text, "ask anew with --no-journal where the provider may have changed since")
 
 
 def _is_declared(served: str, run: Run) -> bool:
@@ -365,7 +395,8 @@ def baseline_sound(evidence: Evidence, policy: Policy) -> CheckOutcome | None:
     alone = replace(
         evidence, candidate=comparison.baseline, comparison=None, obstacles=(), views=views_of(comparison.baseline)
     )
-    found = [rule(alone, policy) for rule in (complete, served_model, whole_suite)]
+    rules = (complete, served_model, whole_suite, within_budget)
+    found = [outcome for rule in rules if (outcome := rule(alone, policy)) is not None]
     if skipped := skipped_samples(comparison.baseline):
         text = f"it was stopped early: {len(skipped)} of {len(comparison.baseline.samples)} samples were never asked"
         found.append(CheckOutcome("whole-suite", Status.ERROR, text, integrity=True))
@@ -387,6 +418,7 @@ def baseline_sound(evidence: Evidence, policy: Policy) -> CheckOutcome | None:
 INTEGRITY: tuple[Callable[[Evidence, Policy], CheckOutcome | None], ...] = (
     complete,
     whole_suite,
+    within_budget,
     served_model,
     baseline_sound,
     comparable,
