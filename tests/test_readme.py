@@ -339,7 +339,8 @@ def test_defaults_are_those_of_the_code():
     for row in _rows("key of suite.toml"):
         shown |= dict(zip(_code(row[0]), _code(row[1]), strict=False))
     [scorer] = DEFAULTS["scorers"]
-    written = {"timeout-s": f"{DEFAULTS['timeout_s']:g}", "scorers": str(scorer), "early-stop": "true"}
+    seconds = {f"{key}-s": f"{DEFAULTS[f'{key}_s'.replace('-', '_')]:g}" for key in ("timeout", "sample-deadline")}
+    written = {**seconds, "scorers": str(scorer), "early-stop": "true"}
     assert DEFAULTS["early_stop"] is True
     real = {k.replace("_", "-"): written.get(k.replace("_", "-"), str(v)) for k, v in DEFAULTS.items()}
     assert shown == real

@@ -36,7 +36,6 @@ def test_defaults_fill_what_nothing_sets():
         "sample-deadline-s": 600.0,
         "journal": ".aigate/journal.sqlite",
         "journal-days": 1.0,
-        "engine": "local",
         "api-key-env": "OPENAI_API_KEY",
         "out-dir": ".aigate/runs",
     }
@@ -241,7 +240,6 @@ def test_pyproject_of_the_start_itself_keeps_its_spelling(tmp_path, monkeypatch)
         ("max-tokens", "-1", "a whole number of at least 1"),
         ("deadline-s", "soon", "a number of seconds above 0"),
         ("requests-per-minute", "0", "a number above 0"),
-        ("engine", "ray", '"local" or "dask"'),
         ("journal-days", "nan", "a number above 0"),
     ],
 )
@@ -254,11 +252,6 @@ def test_journal_may_be_switched_off_and_is_relative_to_the_file_that_names_it(t
     assert resolved({"journal": ""})["journal"].value == ""
     found = resolved(pyproject=pyproject_of(tmp_path, 'journal = "kept/j.sqlite"'))
     assert found["journal"].value == str(tmp_path / "kept" / "j.sqlite")
-
-
-def test_url_is_no_relative_path(tmp_path):
-    found = resolved(pyproject=pyproject_of(tmp_path, 'baselines = "s3://bucket/faq"'))
-    assert found["baselines"].value == "s3://bucket/faq"
 
 
 def test_caps_are_no_keys_of_a_suite_where_max_tokens_would_be_read_as_a_request_parameter(tmp_path):

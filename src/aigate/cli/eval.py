@@ -32,7 +32,7 @@ SETTINGS = (
     *("suite", "version", "provider", "recorded", "base_url", "api_key_env", "threshold", "baseline", "anchor"),
     *("repeats", "max_repeats", "early_stop", "concurrency", "timeout_s", "retries", "sample_deadline_s", "deadline_s"),
     *("requests_per_minute", "tokens_per_minute", "max_cost", "max_calls", "max_tokens", "price", "prices"),
-    *("journal", "engine", "dask_scheduler"),
+    "journal",
 )
 MOST_REPEATS = 3  # where nobody says how many: two further answers remove most of what scatter they can remove
 
@@ -118,8 +118,6 @@ def add_parser(commands: Any) -> None:
         action=argparse.BooleanOptionalAction,
         help="stop asking once the verdict is certain (default); --no-early-stop: ask everything that is planned",
     )
-    where.add_argument("--engine", metavar="NAME", help="local, or dask: on a cluster (extra dask)")
-    where.add_argument("--dask-scheduler", metavar="ADDRESS", help="a running cluster (default: one made here)")
     where.add_argument("--quiet", action="store_true", help="no progress")
     costs = parser.add_argument_group("what it may cost; a cap that is reached ends the run without a pass, resumably")
     costs.add_argument("--max-cost", metavar="USD", help="make no call that could bring the cost above this")

@@ -85,7 +85,6 @@ class SuiteConfig:
         tokens_per_minute: Tokens that may be sent and received in a minute.
         price: US dollars per million tokens, "INPUT,OUTPUT", where the price table does not know the model.
         prices: A price table of one's own.
-        baselines: Where the baselines are kept, where that is not the suite's own folder.
         policy: The policy as written; `gating` reads it. None when there is no `[policy]`.
     """
 
@@ -110,7 +109,6 @@ class SuiteConfig:
     tokens_per_minute: float | None = None
     price: str | None = None
     prices: str | None = None
-    baselines: str | None = None
     policy: Mapping[str, Any] | None = None
 
 
@@ -385,7 +383,6 @@ RULES: Mapping[str, Rule] = MappingProxyType(
         "tokens-per-minute": ABOVE_ZERO,
         "price": TEXT,
         "prices": TEXT,
-        "baselines": TEXT,
         "policy": TABLE,
     }
 )

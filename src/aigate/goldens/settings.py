@@ -30,7 +30,7 @@ from aigate.goldens.config import (
 __all__ = ["SETTING_KEYS", "Setting", "find_pyproject", "resolve_settings"]
 
 PREFIX = "AIGATE_"
-PATH_KEYS = ("suite", "recorded", "out-dir", "journal", "prices", "baselines")  # in a file, relative to its folder
+PATH_KEYS = ("suite", "recorded", "out-dir", "journal", "prices")  # in a file, relative to its folder
 OPTION_KEYS = ("recorded", "base-url", "api-key-env")  # suite.toml holds these under [provider-options]
 
 
@@ -132,7 +132,7 @@ def _from_pyproject(path: Path | None) -> dict[str, Setting]:
 
 def _placed(key: str, value: Any, folder: Path) -> Any:
     """A path that a file names, relative to that file, so that it means the same from every directory."""
-    placed = key in PATH_KEYS and isinstance(value, str) and value and "://" not in value
+    placed = key in PATH_KEYS and isinstance(value, str) and value
     return str(folder / value) if placed else value
 
 
@@ -177,7 +177,7 @@ THRESHOLD = Rule(
 SUITE_KEYS = (
     *("version", "provider", "baseline", "anchor", "repeats", "max-repeats", "early-stop"),
     *("concurrency", "timeout-s", "retries", "sample-deadline-s", "requests-per-minute", "tokens-per-minute"),
-    *("price", "prices", "baselines"),
+    *("price", "prices"),
 )
 
 _RULES: Mapping[str, Rule] = MappingProxyType(
@@ -204,14 +204,11 @@ _RULES: Mapping[str, Rule] = MappingProxyType(
         "prices": RULES["prices"],
         "journal": Rule("a path, or an empty string for no journal", lambda value: isinstance(value, str)),
         "journal-days": ABOVE_ZERO,
-        "engine": Rule('"local" or "dask"', lambda value: value in ("local", "dask")),
-        "dask-scheduler": TEXT,
         "threshold": THRESHOLD,
         "recorded": TEXT,
         "base-url": TEXT,
         "api-key-env": Rule("a string", lambda value: isinstance(value, str)),  # empty: a server without keys
         "out-dir": TEXT,
-        "baselines": RULES["baselines"],
     }
 )
 
@@ -223,7 +220,6 @@ _OWN_DEFAULTS: Mapping[str, Any] = {
     "out-dir": ".aigate/runs",
     "journal": ".aigate/journal.sqlite",
     "journal-days": 1.0,
-    "engine": "local",
 }
 _DEFAULTS = {
     key: Setting(_OWN_DEFAULTS.get(key, DEFAULTS.get(key.replace("-", "_"))), "default") for key in SETTING_KEYS

@@ -1,9 +1,9 @@
 """The engine: a fixed pool of workers asks, judges and records every sample and repeat.
 
 A worker takes the next task, asks for the answer (the journal first, then the provider, with retries), judges it and
-hands the result to `record`; nothing is kept here. So many tasks may be asked at a time as the plan says. One that
-waits to be asked again, is being written to the journal, or is being judged does not count, so that another is asked
-meanwhile: there are twice as many workers.
+hands the result to `record`; nothing is kept here. So many tasks may be asked at a time as the plan says. An answer
+counts until the journal has it, so that a crash repeats no more calls than that. A task that waits to be asked again,
+or is being judged, does not count, so that another is asked meanwhile: there are twice as many workers.
 
 Where looks are planned, a gatekeeper lets the workers no further than a few tasks beyond the look that is being
 completed or decided, and ends the run once it is settled; what is asked before all others is a look of its own, look 0.
@@ -237,7 +237,7 @@ async def _work(plan: Plan, means: Means, queue: TaskQueue, record: Record) -> N
             queue.close(Outcome.BUDGET)
             result = not_asked(task, Outcome.BUDGET)
         else:
-            queue.set_aside(task)  # a merged or journaled answer was never asked for here
+            queue.set_aside(task)  # it is kept: from here on nothing of it can be asked twice
             result = await settle(task.sample, task.repeat, response, plan.scorers)
             if not is_offline(plan.provider):
                 means.breaker.note(response)
@@ -257,20 +257,17 @@ async def _answer(plan: Plan, means: Means, queue: TaskQueue, task: Task) -> Res
         queue.take_up(task)
 
     async def asked() -> Response:
-        try:
-            response = await ask(
-                plan.provider,
-                request,
-                retry=plan.retry,
-                limiter=means.limiter,
-                budget=means.budget,
-                deadline_s=queue.time_left_s(plan.sample_deadline_s),
-                random=plan.random,
-                sleep=wait,
-                clock=plan.clock,
-            )
-        finally:
-            queue.set_aside(task)
+        response = await ask(
+            plan.provider,
+            request,
+            retry=plan.retry,
+            limiter=means.limiter,
+            budget=means.budget,
+            deadline_s=queue.time_left_s(plan.sample_deadline_s),
+            random=plan.random,
+            sleep=wait,
+            clock=plan.clock,
+        )
         return priced(response, plan.price)
 
     identity = None if means.journal is None else journal_identity_of(plan.provider, request)
