@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sklearn.feature_extraction.text import TfidfVectorizer
 
 from aigate.core.sample import Sample
 from aigate.core.version import VersionId
@@ -17,6 +18,7 @@ from aigate.providers.extractive import (
     GENERAL_PARAMETERS,
     ExtractiveParameters,
     ExtractiveProvider,
+    _weights_and_cosines,
     answer,
     split_sentences,
     stem,
@@ -251,8 +253,22 @@ class TestAnswering:
         messages = ({"role": "user", "content": "Stoves stoves stoves hot"},)
         assert asyncio.run(ExtractiveProvider().respond(Request(sample, messages))).output == "Tents are green."
 
-    def test_importing_the_provider_does_not_import_scikit_learn(self):
-        code = "import sys, aigate.providers.extractive; print('sklearn' in sys.modules)"
+    @given(
+        st.lists(st.sampled_from("abcdef"), min_size=1, max_size=12),
+        st.lists(st.lists(st.sampled_from("abcdefgh"), max_size=12), min_size=1, max_size=6),
+    )
+    def test_weights_and_cosines_are_those_of_scikit_learn(self, asked, documents):
+        weights, cosines = _weights_and_cosines(asked, documents)
+        oracle = TfidfVectorizer(analyzer=list, sublinear_tf=True)
+        matrix = oracle.fit_transform([*documents, asked]).toarray()
+        assert cosines == pytest.approx(matrix[:-1] @ matrix[-1], abs=1e-12)
+        assert weights == pytest.approx({term: oracle.idf_[at] for term, at in oracle.vocabulary_.items()})
+
+    def test_answering_does_not_import_scikit_learn(self):
+        code = (
+            "import sys; from aigate.providers.extractive import ExtractiveParameters, answer; "
+            "answer('Who?', ['I. You.'], ExtractiveParameters()); print('sklearn' in sys.modules)"
+        )
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
         assert done.stdout == "False\n"
 
