@@ -211,7 +211,7 @@ AIGATE = Contender(
     "aigate eval",
     _aigate(),
     _aigate_results,
-    ("aigate", "aiohttp"),
+    ("aigate", "httptools"),
     told="the whole command: journal on, run file written, policy decided; `stream = false`",
     starts=(sys.executable, "-m", "aigate", "--help"),
 )

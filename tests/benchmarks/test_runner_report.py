@@ -146,7 +146,7 @@ def test_units_have_keys_of_their_own(sizes):
 def test_what_is_not_installed_is_known(tmp_path):
     assert installed(PROMPTFOO, tmp_path) is None
     assert installed(INSPECT, tmp_path) is None
-    assert installed(AIGATE, tmp_path).keys() == {"aigate", "aiohttp"}
+    assert installed(AIGATE, tmp_path).keys() == {"aigate", "httptools"}
 
 
 def test_every_contender_of_another_tool_is_pinned():

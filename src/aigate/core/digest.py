@@ -107,6 +107,8 @@ _PLAIN = frozenset({str, int, float, bool, type(None)})
 
 
 def _encodable(text: str) -> bool:
+    if text.isascii():
+        return True
     try:
         text.encode("utf-8")
     except UnicodeEncodeError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -135,6 +136,11 @@ class Response:
         """The digest of the output; None with a fault."""
         return None if self.output is None else sha256_text(self.output)
 
+    @property
+    def plain(self) -> bool:
+        """True when every field is a text, a finite number or nothing: JSON can hold it, without looking further."""
+        return not self.scores and all(_plain(getattr(self, name)) for name in ("output", *_OPTIONAL, "retry_wait_s"))
+
     def to_dict(self) -> dict[str, Any]:
         """The response as JSON; fields at their default are left out."""
         whole: dict[str, Any] = {"output": self.output} if self.fault is None else {}
@@ -185,3 +191,11 @@ _OPTIONAL = (
     "fingerprint",
     "journaled_at",
 )
+
+
+def _plain(value: object) -> bool:
+    kind = type(value)
+    return kind in _PLAIN_TYPES or (kind is float and math.isfinite(value))  # type: ignore[arg-type]
+
+
+_PLAIN_TYPES = frozenset({str, int, bool, type(None)})

@@ -1,9 +1,9 @@
 """`OpenAIProvider`: any endpoint that speaks OpenAI's API.
 
 Ordinary requests go out over `aigate.providers.openai_direct`, which sends what the SDK would; to Azure and over a
-proxy the SDK itself is used, and `transport = "sdk"` sends everything through it. The SDK's own
-retries are off: the runner retries, so that every attempt is counted. Every failure is a `CallError`
-whose kind says who is to blame; a stream that breaks off is a failure, never a shorter answer.
+proxy the SDK itself is used, and `transport = "sdk"` sends everything through it. The SDK's own retries are off: the
+runner retries, so that every attempt is counted. Every failure is a `CallError` whose kind says who is to blame; a
+stream that breaks off is a failure, never a shorter answer.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
-from functools import cache
+from functools import cache, cached_property
 from ipaddress import ip_address
 from typing import Any, Literal, NoReturn, TypeVar, cast
 from urllib.parse import parse_qsl, urlsplit, urlunsplit
@@ -56,6 +56,7 @@ RESERVED_PARAMETERS = frozenset(
     {"extra_body", "extra_headers", "extra_query", "input", "messages", "model", "stream", "stream_options", "timeout"}
 )
 FILTER_CODES = frozenset({"content_filter", "content_policy_violation", "responsibleaipolicyviolation"})
+_STREAMING = frozenset({"stream", "stream_options"})
 QUOTA_CODES = frozenset({"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"})
 
 Api = Literal["chat", "responses"]
@@ -127,6 +128,8 @@ class OpenAIProvider:
         self._now = now
         self._client: Any = None
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._framed_for: Mapping[str, Any] | None = None
+        self._frame: Mapping[str, Any] = {}
 
     def describe(self) -> Mapping[str, Any]:
         """Name, adapter version, API, model requested, base URL without credentials and query, streamed or not."""
@@ -145,19 +148,8 @@ class OpenAIProvider:
 
         Whether the answer is streamed does not decide it.
         """
-        endpoint = self.endpoint
-        body = _body(request, endpoint)
-        left_out = {"stream", "stream_options"}
-        return {
-            "provider": self.name,
-            "adapter": ADAPTER_VERSION,
-            "api": endpoint.api,
-            "base_url": _shown_url(endpoint.base_url),
-            "api_version": endpoint.api_version,
-            "query": {name: str(value) for name, value in endpoint.query.items()},
-            "headers": {name.lower(): sha256_text(value) for name, value in endpoint.headers.items()},
-            "body": {name: value for name, value in body.items() if name not in left_out},
-        }
+        body = {name: value for name, value in self._body(request).items() if name not in _STREAMING}
+        return {**self._asked_of, "body": body}
 
     async def respond(self, request: Request) -> Response:
         """Ask once; the whole attempt, to the last byte of a stream, has `request.timeout_s` seconds.
@@ -166,7 +158,7 @@ class OpenAIProvider:
             CallError: No answer, with the kind of fault and, where the server named one, the time to wait.
             ProviderConfigError: A parameter that is the provider's own (`model`, `messages`, ...) or is no JSON.
         """
-        body = _body(request, self.endpoint)
+        body = self._body(request)
         client = await self._connected()
         try:
             async with asyncio.timeout(request.timeout_s):
@@ -182,6 +174,30 @@ class OpenAIProvider:
             await client.aclose()
         elif client is not None:
             await client.close()
+
+    @cached_property
+    def _asked_of(self) -> Mapping[str, Any]:
+        """The part of the journal's identity that is the same for all requests."""
+        endpoint = self.endpoint
+        return {
+            "provider": self.name,
+            "adapter": ADAPTER_VERSION,
+            "api": endpoint.api,
+            "base_url": _shown_url(endpoint.base_url),
+            "api_version": endpoint.api_version,
+            "query": {name: str(value) for name, value in endpoint.query.items()},
+            "headers": {name.lower(): sha256_text(value) for name, value in endpoint.headers.items()},
+        }
+
+    def _body(self, request: Request) -> dict[str, Any]:
+        """The request's body. A run has one mapping of parameters: what follows from it is checked and made once."""
+        if self._framed_for is not request.parameters:
+            self._frame = _frame(request.parameters, self.endpoint)
+            self._framed_for = request.parameters
+        messages = [dict(message) for message in request.messages]
+        if self.endpoint.api == "responses":
+            return {**self._frame, "input": [_input_item(message) for message in messages]}
+        return {**self._frame, "messages": messages}
 
     async def _connected(self) -> Any:
         # A pool of connections belongs to the event loop it was made on.
@@ -499,19 +515,19 @@ def _method(client: Any, api: Api) -> Any:
     return resource.with_raw_response.create
 
 
-def _body(request: Request, endpoint: Endpoint) -> dict[str, Any]:
-    """The request's body."""
-    parameters = dict(request.parameters)
-    _check_parameters(parameters)
-    messages = [dict(message) for message in request.messages]
+def _frame(parameters: Mapping[str, Any], endpoint: Endpoint) -> dict[str, Any]:
+    """A request's body without what is said.
+
+    Raises:
+        ProviderConfigError: A parameter that is the provider's own or is no JSON.
+    """
+    whole = dict(parameters)
+    _check_parameters(whole)
     if endpoint.api == "responses":
-        parameters = _with_output_limit(parameters)
-        own: dict[str, Any] = {"input": [_input_item(message) for message in messages]}
-    else:
-        own = {"messages": messages}
-        if endpoint.stream:
-            own["stream_options"] = {"include_usage": True}
-    return {**parameters, **own, "model": endpoint.model, "stream": endpoint.stream}
+        whole = _with_output_limit(whole)
+    elif endpoint.stream:
+        whole["stream_options"] = {"include_usage": True}
+    return {**whole, "model": endpoint.model, "stream": endpoint.stream}
 
 
 def _arguments(body: Mapping[str, Any], endpoint: Endpoint) -> dict[str, Any]:
@@ -1003,5 +1019,5 @@ def _connection_fault(cause: BaseException, endpoint: Endpoint) -> CallError:
 
 def _is_transport_error(error: BaseException) -> bool:
     """True for errors of the HTTP library below the SDK, whichever it is."""
-    libraries = {"aiohttp", "anyio", "httpcore", "httpcore2", "httpx", "httpx2"}
+    libraries = {"anyio", "httpcore", "httpcore2", "httpx", "httpx2"}
     return any(kind.__module__.partition(".")[0] in libraries for kind in type(error).__mro__)

@@ -20,11 +20,6 @@ __all__ = ["RetryPolicy", "ask"]
 RATE_LIMITED_PER_RETRY = 5
 
 
-__all__ = ["RetryPolicy", "ask"]
-
-RATE_LIMITED_PER_RETRY = 5
-
-
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
     """When to ask again, and how long to wait first.
@@ -179,5 +174,6 @@ def _storable(given: object) -> Response:
     """
     if not isinstance(given, Response):
         raise TypeError(f"the provider gave {type(given).__name__}, expected a Response")
-    json_line(given.to_dict())
+    if not given.plain:
+        json_line(given.to_dict())
     return given

@@ -370,7 +370,8 @@ def execute(
             done=frozenset(result.key for result in writer.kept),
         )
         means = Means.of(plan, budget=conditions.budget, journal=journal)
-        _run_to_end(_Execution(plan, means, writer, conditions.settled, progress, looked).run())
+        with _statistics_loaded_meanwhile(plan):
+            _run_to_end(_Execution(plan, means, writer, conditions.settled, progress, looked).run())
         return writer.close_run(finished_at=utc_now())
 
 
@@ -385,6 +386,22 @@ def goes_on(conditions: Conditions, out: Path) -> bool:
     before, now = begun.same_conditions(), conditions.header.same_conditions()
     apart = {"repeats"}  # those of the plan that it was begun with
     return all(before.get(key) == value for key, value in now.items() if key not in apart)
+
+
+@contextmanager
+def _statistics_loaded_meanwhile(plan: Plan) -> Iterator[None]:
+    """Import what the gate will need while answers are awaited; where nothing is awaited it would gain nothing."""
+    if is_offline(plan.provider):
+        yield
+        return
+    from aigate.stats import special
+
+    loading = threading.Thread(target=special.load, name="aigate-statistics")
+    loading.start()
+    try:
+        yield
+    finally:
+        loading.join()
 
 
 @contextmanager

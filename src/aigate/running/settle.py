@@ -67,8 +67,16 @@ def _storable(judged: object) -> ScoreOrNot:
     if isinstance(judged, Unscored) and not judged.applicable:
         # An answer must not take its sample out of the metric: that is for `applies_to`, which sees no answer.
         raise ValueError(f"says '{judged.reason}' of an answer, after saying that the metric applies to the sample")
-    json_line(judged.to_dict())
+    if not _is_plain(judged):
+        json_line(judged.to_dict())
     return judged
+
+
+def _is_plain(judged: ScoreOrNot) -> bool:
+    """Whether JSON can hold it, without looking further."""
+    if type(judged.explanation) is not str:
+        return False
+    return isinstance(judged, Unscored) or (not judged.details and type(judged.answer) in {str, type(None)})
 
 
 def _outcome(response: Response, scores: Iterable[ScoreOrNot]) -> Outcome:

@@ -105,7 +105,7 @@ class RunWriter:
         fresh = self.path.with_name(f".{self.path.name}.{os.getpid()}.new")
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._file: IO[str] = fresh.open("w", encoding="utf-8", newline="\n")
+            self._file: IO[bytes] = fresh.open("wb", buffering=0)
         except OSError as error:
             raise UsageError(f"{self.path}: cannot be written: {error.strerror}", hint="choose another --out") from None
         fcntl.flock(self._file, fcntl.LOCK_EX)  # for as long as the run lasts; see `_refuse_if_being_written`
@@ -125,8 +125,9 @@ class RunWriter:
             raise
 
     def _write(self, line: str) -> None:
-        self._file.write(line + "\n")
-        self._file.flush()
+        rest = f"{line}\n".encode()
+        while rest:  # a disk that gets full takes a part of it, and says so at the next attempt
+            rest = rest[self._file.write(rest) :]
 
     def _require_same_conditions(self, existing: PartialRun, *, asked: RunHeader) -> None:
         before, now = existing.header.same_conditions(), self.header.same_conditions()

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import ndtri
 
+from aigate.stats import special
 from aigate.stats.arrays import Floats, finite_array, open_fraction
 from aigate.stats.intervals import wilson_interval
 
@@ -153,7 +153,7 @@ def auroc(scores: ArrayLike, labels: ArrayLike, *, level: float = 0.95) -> Auroc
     >>> round(area.estimate, 3), round(area.low, 3), round(area.high, 3)
     (0.917, 0.372, 0.995)
     """
-    z = float(ndtri((1.0 + open_fraction(level, name="level")) / 2.0))
+    z = float(special.ndtri((1.0 + open_fraction(level, name="level")) / 2.0))
     values, truth = finite_array(scores, name="scores", ndim=1), _labels(labels, name="labels")
     if len(values) != len(truth):
         raise ValueError(f"labels: got {len(truth)} of them, expected one for each of {len(values)} scores")

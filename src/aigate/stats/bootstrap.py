@@ -19,8 +19,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import betainc, betaincinv
 
+from aigate.stats import special
 from aigate.stats.arrays import Floats, finite_array, open_fraction
 from aigate.stats.arrays import unit_sums as sums_and_sizes
 from aigate.stats.intervals import wilson_interval
@@ -233,11 +233,11 @@ class _BetaLaw:
             return 1.0
         rho = (self.value - x) / (self.value - self.end)
         r = rho * self.size / (self.pseudo_size * (1.0 - rho) + rho * self.size)
-        return 1.0 - float(betainc(self.a, self.b, r))
+        return 1.0 - float(special.betainc(self.a, self.b, r))
 
     def bound(self, tail: float) -> float:
         """What theta* leaves on the side of the end with probability `tail`."""
-        r = float(betaincinv(self.a, self.b, 1.0 - tail))
+        r = float(special.betaincinv(self.a, self.b, 1.0 - tail))
         rho = r * self.pseudo_size / (r * self.pseudo_size + (1.0 - r) * self.size)
         return self.value + (self.end - self.value) * rho
 

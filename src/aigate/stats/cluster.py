@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import stdtr, stdtrit
 
+from aigate.stats import special
 from aigate.stats.arrays import Floats, finite_array, open_fraction, unit_sums
 from aigate.stats.bootstrap import DRAWS, bb1_test
 
@@ -66,7 +66,7 @@ def cluster_interval(d: ArrayLike, groups: ArrayLike, *, level: float = 0.90) ->
     estimate, se, df = _robust_mean(sums, sizes)
     if df == 0:
         return ClusterMean(estimate, se=0.0, low=-1.0, high=1.0, df=0)
-    half = float(stdtrit(df, (1.0 + level) / 2.0)) * se
+    half = float(special.stdtrit(df, (1.0 + level) / 2.0)) * se
     return ClusterMean(estimate, se=se, low=estimate - half, high=estimate + half, df=df)
 
 
@@ -94,7 +94,7 @@ def cluster_test(d: ArrayLike, groups: ArrayLike, *, margin: float) -> float:
     estimate, se, df = _robust_mean(*_checked_units(d, groups, margin=margin))
     if df == 0 or se <= NO_SPREAD:
         return 1.0
-    return float(stdtr(df, -(estimate + margin) / se))
+    return float(special.stdtr(df, -(estimate + margin) / se))
 
 
 def cluster_pass_test(
@@ -134,7 +134,7 @@ def cluster_pass_test(
     unseen = bb1_test(sums, sizes, margin=margin, seed=seed, draws=draws, level=level)
     if se <= NO_SPREAD:
         return unseen
-    return max(unseen, float(stdtr(df, -(estimate + margin) / se)))
+    return max(unseen, float(special.stdtr(df, -(estimate + margin) / se)))
 
 
 def _checked_units(d: ArrayLike, groups: ArrayLike, *, margin: float) -> tuple[Floats, Floats]:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 
-from scipy.special import betaincinv, ndtri
-
+from aigate.stats import special
 from aigate.stats.arrays import open_fraction
 
 __all__ = ["clopper_pearson", "wilson_interval"]
@@ -33,7 +32,7 @@ def wilson_interval(successes: int, n: int, *, level: float = 0.95) -> tuple[flo
     (0.786, 0.957)
     """
     _check_counts(successes, n)
-    z = float(ndtri((1.0 + open_fraction(level, name="level")) / 2.0))
+    z = float(special.ndtri((1.0 + open_fraction(level, name="level")) / 2.0))
     if n == 0:
         return 0.0, 1.0
     share, shrink = successes / n, 1.0 + z * z / n
@@ -68,8 +67,8 @@ def clopper_pearson(successes: int, n: int, *, level: float = 0.95) -> tuple[flo
     _check_counts(successes, n)
     tail = (1.0 - open_fraction(level, name="level")) / 2.0
     failures = n - successes
-    low = 0.0 if successes == 0 else float(betaincinv(successes, failures + 1, tail))
-    high = 1.0 if failures == 0 else float(betaincinv(successes + 1, failures, 1.0 - tail))
+    low = 0.0 if successes == 0 else float(special.betaincinv(successes, failures + 1, tail))
+    high = 1.0 if failures == 0 else float(special.betaincinv(successes + 1, failures, 1.0 - tail))
     return low, high
 
 

@@ -14,8 +14,8 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import ndtri
 
+from aigate.stats import special
 from aigate.stats.arrays import Floats, finite_array, open_fraction
 from aigate.stats.tango import tango_test
 
@@ -351,7 +351,7 @@ def _quantile_sum(alpha: float, power: float) -> float:
 
 
 def _quantile(power: float) -> float:
-    return float(ndtri(open_fraction(power, name="power")))
+    return float(special.ndtri(open_fraction(power, name="power")))
 
 
 def _checked_sd(sd: float) -> float:

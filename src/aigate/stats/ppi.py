@@ -20,8 +20,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import stdtrit
 
+from aigate.stats import special
 from aigate.stats.arrays import Floats, finite_array, open_fraction
 
 __all__ = ["PpiMean", "ppi_mean"]
@@ -86,7 +86,7 @@ def ppi_mean(
         estimate += lam * float(others.mean())
         variance += lam**2 * float(others.var(ddof=1)) / rest
     se = math.sqrt(variance)
-    half = float(stdtrit(n - 1, (1.0 + open_fraction(level, name="level")) / 2.0)) * se
+    half = float(special.stdtrit(n - 1, (1.0 + open_fraction(level, name="level")) / 2.0)) * se
     return PpiMean(estimate, se, estimate - half, estimate + half, lam=lam, n_labelled=n, n_unlabelled=rest)
 
 

@@ -14,8 +14,8 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import bdtr
 
+from aigate.stats import special
 from aigate.stats.arrays import finite_array, open_fraction
 
 __all__ = ["QuantileInterval", "Side", "quantile_bound", "quantile_interval", "samples_to_bound"]
@@ -96,7 +96,7 @@ def quantile_bound(values: ArrayLike, quantile: float, *, side: Side, level: flo
     n = len(array)
     if n == 0:
         return None
-    at_most = bdtr(np.arange(n), n, quantile)  # P(Bin <= 0 .. n - 1)
+    at_most = special.bdtr(np.arange(n), n, quantile)  # P(Bin <= 0 .. n - 1)
     if side == "lower":
         rank = int(np.count_nonzero(at_most <= tail))  # the largest r with P(Bin <= r - 1) <= tail
         return float(array[rank - 1]) if rank else None

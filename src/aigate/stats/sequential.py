@@ -17,8 +17,8 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import ndtr
 
+from aigate.stats import special
 from aigate.stats.arrays import Floats, finite_array, open_fraction
 
 __all__ = ["crossing_probability", "nominal_levels", "spent", "split_levels"]
@@ -149,7 +149,7 @@ class _State:
     def crossing(self, z: float, time: float) -> float:
         """The probability of crossing the bound z at a later time, not before."""
         step = math.sqrt(time - self.time)
-        return float(self.mass @ ndtr((self.points - z * math.sqrt(time)) / step))
+        return float(self.mass @ special.ndtr((self.points - z * math.sqrt(time)) / step))
 
     def stepped(self, z: float, time: float, after: float) -> _State:
         """The state at a later time, on a grid that the step to the time `after` needs."""
@@ -187,7 +187,7 @@ def _levels(times: tuple[float, ...], costs: tuple[float, ...]) -> tuple[float, 
     for now, after, cost in zip(times, times[1:], costs[1:], strict=False):
         state = state.stepped(bound, now, after)
         bound = _bound(state, after, cost - state.crossed)
-        levels.append(float(ndtr(-bound)))
+        levels.append(float(special.ndtr(-bound)))
     return tuple(levels)
 
 

@@ -21,8 +21,8 @@ from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import logsumexp
 
+from aigate.stats import special
 from aigate.stats.arrays import Floats, finite_array, open_fraction
 
 __all__ = ["BernoulliLimit", "BoundedMean", "EProcess", "RelativeToStable", "Side", "average_e", "rate_log_e"]
@@ -371,7 +371,7 @@ def _mixture(events: ArrayLike, others: ArrayLike, *, rate: float, alternatives:
 
 def _log_mean(log_wealth: Floats) -> Floats:
     """Logarithm of the mean over the last axis."""
-    mean: Floats = logsumexp(log_wealth, axis=-1) - math.log(log_wealth.shape[-1])
+    mean: Floats = special.logsumexp(log_wealth, axis=-1) - math.log(log_wealth.shape[-1])
     return mean
 
 

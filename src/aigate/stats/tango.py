@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import math
 
-from scipy.special import bdtr, ndtr, ndtri
-
+from aigate.stats import special
 from aigate.stats.arrays import open_fraction
 
 __all__ = ["tango_interval", "tango_pass_test", "tango_test"]
@@ -48,7 +47,7 @@ def tango_test(losses: int, gains: int, n: int, *, margin: float) -> float:
         raise ValueError(f"margin: got {margin}, expected a number in [0, 1)")
     if n == 0 or (margin == 0.0 and losses + gains == 0):
         return 1.0
-    return float(ndtr(-_score(losses, gains, n, -margin)))
+    return float(special.ndtr(-_score(losses, gains, n, -margin)))
 
 
 def tango_pass_test(losses: int, gains: int, n: int, *, margin: float) -> float:
@@ -78,7 +77,7 @@ def tango_pass_test(losses: int, gains: int, n: int, *, margin: float) -> float:
     True
     """
     p = tango_test(losses, gains, n, margin=margin)
-    return p if gains else max(p, float(bdtr(losses, n, margin)) if n else 1.0)
+    return p if gains else max(p, float(special.bdtr(losses, n, margin)) if n else 1.0)
 
 
 def tango_interval(losses: int, gains: int, n: int, *, level: float = 0.90) -> tuple[float, float]:
@@ -104,7 +103,7 @@ def tango_interval(losses: int, gains: int, n: int, *, level: float = 0.90) -> t
     (-0.0973, 0.0508)
     """
     _check_counts(losses, gains, n)
-    z = float(ndtri((1.0 + open_fraction(level, name="level")) / 2.0))
+    z = float(special.ndtri((1.0 + open_fraction(level, name="level")) / 2.0))
     if n == 0:
         return -1.0, 1.0
     # Swapping losses and gains mirrors the difference, so one search serves both ends.

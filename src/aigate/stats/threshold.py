@@ -19,8 +19,8 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import logsumexp
 
+from aigate.stats import special
 from aigate.stats.arrays import Floats, finite_array, open_fraction
 
 __all__ = ["Side", "ThresholdLook", "threshold_test"]
@@ -196,7 +196,7 @@ def _log_wealth(gains: Floats, *, room: Floats) -> Floats:
     # Without room nothing can be lost, and a gain would prove the hypothesis wrong: `_sure` has seen that one.
     shares = np.divide(gains, room, out=np.zeros_like(gains), where=room > 0.0)
     paths = np.cumsum(np.log1p(np.maximum(shares, -1.0)[:, None] * BETS), axis=0)
-    wealth: Floats = logsumexp(paths, axis=1) - math.log(len(BETS))
+    wealth: Floats = special.logsumexp(paths, axis=1) - math.log(len(BETS))
     return wealth
 
 
