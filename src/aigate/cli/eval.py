@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,10 +23,11 @@ from aigate.cli.options import (
 if TYPE_CHECKING:
     from aigate.cli.main import Context
     from aigate.core.run import Run
+    from aigate.core.verdict import Verdict
     from aigate.gating.policy import Policy
     from aigate.running.evaluation import Choices, Conditions
 
-__all__ = ["add_parser", "most_repeats", "run"]
+__all__ = ["Evaluation", "add_parser", "decided", "most_repeats", "planned", "run"]
 
 IMPLIED = {"--recorded": "replay", "--target": "callable", "--base-url": "openai", "--model": "openai"}
 SETTINGS = (
@@ -142,29 +144,71 @@ def add_parser(commands: Any) -> None:
 def run(arguments: argparse.Namespace, context: Context) -> int:
     """Evaluate and decide."""
     from aigate.cli.output import deliver
-    from aigate.cli.progress import progress_for
-    from aigate.gating.decision import gate
-    from aigate.running.evaluation import execute
 
+    evaluation = planned(arguments, context)
+    try:
+        candidate, verdict = decided(evaluation, arguments, context)
+    except KeyboardInterrupt:
+        kept = f"aigate: interrupted; what was answered is kept in {evaluation.out}"
+        print(f"{kept}\n  next: the same command with --resume --out {evaluation.out}", file=context.stderr)
+        return 130
+    return deliver(verdict, candidate, evaluation.baseline, arguments=arguments, context=context, stored=evaluation.out)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Everything looked up, checked and planned; nothing asked yet.
+
+    Attributes:
+        found: The suite and the settings in force.
+        conditions: What will be asked.
+        policy: What decides.
+        baseline: The run the candidate will be held against; None without one.
+        anchor: An older run beside the baseline; None without one.
+        out: The run file that will be written.
+    """
+
+    found: Chosen
+    conditions: Conditions
+    policy: Policy
+    baseline: Run | None
+    anchor: Run | None
+    out: Path
+
+
+def planned(arguments: argparse.Namespace, context: Context) -> Evaluation:
+    """Look everything up, and say what it may cost and what it cannot see.
+
+    Raises:
+        UsageError: Something is wrong; nothing was asked.
+    """
     found, prepared, policy = _prepared(arguments, context)
     baseline, anchor = _baseline(found, context), named_anchor(found, explicit=found.given("anchor"))
     out = Path(arguments.out or _default_out(found, prepared))
     _refuse_to_overwrite(out, {"baseline": baseline, "anchor": anchor})
     conditions = _planned(found, prepared, policy, baseline=baseline, anchor=anchor, context=context)
     _tell_costs(found, conditions, baseline, out=out, resume=arguments.resume, context=context)
-    total, planned = conditions.plan.repeats * len(conditions.plan.samples), _told_looks(conditions)
-    try:
-        with progress_for(context.stderr, total=total, planned=planned, quiet=arguments.quiet) as progress:
-            looked = None if progress is None else progress.looked
-            candidate = execute(conditions, out, resume=arguments.resume, progress=progress, looked=looked)
-    except KeyboardInterrupt:
-        kept = f"aigate: interrupted; what was answered is kept in {out}"
-        print(f"{kept}\n  next: the same command with --resume --out {out}", file=context.stderr)
-        return 130
+    return Evaluation(found, conditions, policy, baseline, anchor, out)
+
+
+def decided(evaluation: Evaluation, arguments: argparse.Namespace, context: Context) -> tuple[Run, Verdict]:
+    """Ask what was planned, and decide.
+
+    Raises:
+        KeyboardInterrupt: Stopped; the run file is resumable.
+    """
+    from aigate.cli.progress import progress_for
+    from aigate.gating.decision import gate
+    from aigate.running.evaluation import execute
+
+    conditions, out = evaluation.conditions, evaluation.out
+    total, looks = conditions.plan.repeats * len(conditions.plan.samples), _told_looks(conditions)
+    with progress_for(context.stderr, total=total, planned=looks, quiet=arguments.quiet) as progress:
+        looked = None if progress is None else progress.looked
+        candidate = execute(conditions, out, resume=arguments.resume, progress=progress, looked=looked)
     if conditions.budget is not None and conditions.budget.exhausted:
         _note(f"{conditions.budget.exhausted}; go on with a higher cap and --resume --out {out}", context)
-    verdict = gate(candidate, policy, baseline=baseline, anchor=anchor)
-    return deliver(verdict, candidate, baseline, arguments=arguments, context=context, stored=out)
+    return candidate, gate(candidate, evaluation.policy, baseline=evaluation.baseline, anchor=evaluation.anchor)
 
 
 def _prepared(arguments: argparse.Namespace, context: Context) -> tuple[Chosen, Conditions, Policy]:

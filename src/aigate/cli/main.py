@@ -25,7 +25,7 @@ from aigate.core.registry import nearest
 from aigate.errors import AigateError
 from aigate.reports.text import printable
 
-__all__ = ["Context", "main"]
+__all__ = ["Context", "main", "parse"]
 
 INTERRUPTED = 130  # what a shell expects of a command ended by Ctrl-C
 EPILOG = """\
@@ -76,11 +76,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code.
     """
+    parsed = parse(arguments)
+    with _streams() as (stdout, stderr), _sigterm_like_ctrl_c():
+        return _run(parsed, Context(os.environ, stdout, stderr, Path.cwd()))
+
+
+def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """The command's arguments, as `aigate` takes them.
+
+    Raises:
+        SystemExit: They are none; what is wrong was said on standard error.
+    """
     parsed, unknown = _parser().parse_known_args(arguments)
     if unknown:
         parsed.parser.refuse(unknown[0])
-    with _streams() as (stdout, stderr), _sigterm_like_ctrl_c():
-        return _run(parsed, Context(os.environ, stdout, stderr, Path.cwd()))
+    return parsed
 
 
 @contextmanager
