@@ -152,7 +152,8 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
         kept = f"aigate: interrupted; what was answered is kept in {evaluation.out}"
         print(f"{kept}\n  next: the same command with --resume --out {evaluation.out}", file=context.stderr)
         return 130
-    return deliver(verdict, candidate, evaluation.baseline, arguments=arguments, context=context, stored=evaluation.out)
+    shown = {"stored": evaluation.out, "suite": evaluation.found.suite.path}
+    return deliver(verdict, candidate, evaluation.baseline, arguments=arguments, context=context, **shown)
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from typing import NoReturn, TextIO
 from aigate import __version__
 from aigate.core.registry import nearest
 from aigate.errors import AigateError
+from aigate.reports.job_log import commands_stopped
 from aigate.reports.text import printable
 
 __all__ = ["Context", "main", "parse"]
@@ -33,7 +34,7 @@ exit codes: 0 pass, 1 fail, 2 usage or configuration, 3 inconclusive, 4 error (c
 
 example: aigate eval --suite goldens/support-faq --threshold 0.85
 """
-COMMANDS = ("eval", "gate", "compare", "baseline", "goldens", "journal", "report", "config")
+COMMANDS = ("eval", "gate", "compare", "baseline", "goldens", "journal", "report", "config", "explain")
 
 
 @dataclass(frozen=True)
@@ -131,7 +132,7 @@ def _run(parsed: argparse.Namespace, context: Context) -> int:
 
 def _say(text: str, context: Context) -> None:
     """Tell why there is no verdict; where nobody reads on, the exit code says it alone."""
-    with suppress(OSError):
+    with suppress(OSError), commands_stopped(context.stderr, context.environ):
         print(text, file=context.stderr)
 
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from aigate.reports.formats import FORMATS
+
 if TYPE_CHECKING:
     from aigate.cli.main import Context
     from aigate.core.run import Run
@@ -77,7 +79,7 @@ def add_suite(parser: argparse.ArgumentParser) -> None:
 
 def add_format(parser: argparse.ArgumentParser) -> None:
     """`--format`."""
-    parser.add_argument("--format", choices=("json", "markdown"), help="also write this document on standard output")
+    parser.add_argument("--format", choices=tuple(FORMATS), help="also write this document on standard output")
 
 
 def chosen(context: Context, flags: Mapping[str, Any]) -> Chosen:

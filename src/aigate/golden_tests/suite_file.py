@@ -82,6 +82,10 @@ class SuiteItem(pytest.Item):
 
     parent: SuiteFile
 
+    def __init__(self, *, name: str, parent: SuiteFile, **node: Any) -> None:
+        # As text: pytest reads it as it reads the ids of `--lf` and of the command line, brackets apart.
+        super().__init__(name=name, parent=parent, nodeid=f"{parent.nodeid}::{name}", **node)
+
     def runtest(self) -> None:
         """Read this test's part of the verdict.
 
