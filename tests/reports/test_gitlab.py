@@ -44,11 +44,15 @@ def test_a_sample_that_must_pass_blocks(judged, places):
 def test_fingerprints_differ_and_stay(judged, places, check, verdict):
     _, candidate, _ = judged()
     moved = (Moved("a", 1.0, 0.0), Moved("b", 1.0, 0.5))
-    first = code_quality(verdict(Status.FAIL, check(moved=moved), check(check="min-score", moved=moved)), candidate, places)
+    first = code_quality(
+        verdict(Status.FAIL, check(moved=moved), check(check="min-score", moved=moved)), candidate, places
+    )
     prints = [found["fingerprint"] for found in first]
     assert len(set(prints)) == len(prints) == 6
     worse = (Moved("a", 1.0, 0.1), Moved("b", 1.0, 0.4))
-    again = code_quality(verdict(Status.FAIL, check(moved=worse), check(check="min-score", moved=worse)), candidate, places)
+    again = code_quality(
+        verdict(Status.FAIL, check(moved=worse), check(check="min-score", moved=worse)), candidate, places
+    )
     assert [found["fingerprint"] for found in again] == prints
 
 

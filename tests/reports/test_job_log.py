@@ -11,7 +11,18 @@ from aigate.reports.job_log import commands_stopped, in_github_job
 from aigate.reports.text import printable
 
 JOB = {"GITHUB_ACTIONS": "true"}
-KNOWN = {"set-output", "save-state", "add-mask", "add-matcher", "set-env", "add-path", "error", "warning", "notice", "debug"}
+KNOWN = {
+    "set-output",
+    "save-state",
+    "add-mask",
+    "add-matcher",
+    "set-env",
+    "add-path",
+    "error",
+    "warning",
+    "notice",
+    "debug",
+}
 
 
 def obeyed(log):

@@ -33,7 +33,7 @@ HOSTILE = [
     "\ud800 lone \udfff",
     "\ufffe\uffff\U0001ffff",
     "\u202eright to left",
-    '"quoted" & \'quoted\'',
+    "\"quoted\" & 'quoted'",
     "##[error]::set-output name=a::b",
     "x" * 1_000_000,
 ]

@@ -72,7 +72,9 @@ def test_a_fingerprint_stays_while_the_check_is_the_same(judged, places):
 @pytest.mark.parametrize("kind", ["fail", "pass", "hostile", "without-suite", "broken"])
 def test_its_own_validator_finds_nothing_wrong(judged, places, check, verdict, tmp_path, kind):
     assert VALIDATOR.is_dir(), "npm install --prefix .ci-venv @microsoft/sarif-multitool-linux (.ci/run does)"
-    found, candidate, _ = judged("\x00\ud800##[error]" * 50, id_="a b\u202e%/", suite="ä / ö") if kind == "hostile" else judged()
+    found, candidate, _ = (
+        judged("\x00\ud800##[error]" * 50, id_="a b\u202e%/", suite="ä / ö") if kind == "hostile" else judged()
+    )
     found = verdict(Status.PASS, check(Status.PASS)) if kind == "pass" else found
     log = sarif(found, candidate, Places("run of m.jsonl") if kind == "without-suite" else places)
     if kind == "broken":
