@@ -181,7 +181,7 @@ esac
 
 
 class Runner:
-    """Runs the steps of a composite action: environment, outputs, summary, and stops after a failure but for always()."""
+    """Runs the steps of a composite action; after a failure only those that ask for always()."""
 
     def __init__(self, folder, action, monkeypatch):
         self.folder, self.action = folder, action
@@ -192,7 +192,8 @@ class Runner:
         programs.mkdir()
         (programs / "gh").write_text(FAKE_GH)
         (programs / "gh").chmod(0o755)
-        (programs / "python").symlink_to(sys.executable)
+        (programs / "python").write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
+        (programs / "python").chmod(0o755)
         self.calls, self.before = folder / "calls.txt", folder / "before.txt"
         self.before.write_text("")
         self.environ = {

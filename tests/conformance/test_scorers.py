@@ -55,6 +55,19 @@ SCHEMA = {
     "required": ["answer"],
     "$defs": {"inner": {"type": "array", "items": {"$ref": "#"}}},
 }
+RULES = Sample(
+    "rules",
+    "Capital as JSON?",
+    reference={
+        "assert": [
+            {"type": "contains", "value": "Paris"},
+            {"type": "contains-json", "value": {"type": "object", "required": ["capital"]}},
+            {"type": "not-regex", "value": "Rome|Berlin"},
+            {"type": "word-count", "value": {"max": 9}},
+            {"type": "not-levenshtein", "value": "Rome"},
+        ]
+    },
+)
 OVERLAP: dict[str, Any] = {
     "sample": SENTENCE,
     "perfect": Response("the cat sat on the mat today"),
@@ -62,6 +75,7 @@ OVERLAP: dict[str, Any] = {
 }
 
 CASES = [
+    Case("assertions", sample=RULES, perfect=Response('{"capital": "Paris"} is it'), garbage=Response("zzz qqq")),
     Case("exact_match"),
     Case("exact_match", options={"case": "fold", "punctuation": "drop", "articles": "drop", "strip-fence": True}),
     Case(

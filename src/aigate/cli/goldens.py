@@ -41,11 +41,22 @@ def add_parser(commands: Any) -> None:
     importing = add_command(
         verbs,
         "import",
-        about="samples from JSON Lines, JSON, CSV, Parquet or a Hugging Face data set",
-        example="aigate goldens import faq.csv --input question --reference answer --out goldens/faq/samples.jsonl",
+        about="samples from JSON Lines, JSON, CSV, Parquet or a Hugging Face data set; a suite from another tool's",
+        example="aigate goldens import promptfooconfig.yaml --from promptfoo --out goldens/faq",
     )
     importing.add_argument("source", metavar="SOURCE", help="a file, or the name of a data set on the Hugging Face hub")
-    importing.add_argument("--out", metavar="FILE", required=True, help="the samples.jsonl to write; must not exist")
+    importing.add_argument(
+        "--from",
+        metavar="TOOL",
+        dest="peer",
+        help="promptfoo, deepeval, inspect or ragas: --out is then a suite's folder; default: seen where it is certain",
+    )
+    importing.add_argument(
+        "--out",
+        metavar="PATH",
+        required=True,
+        help="the samples.jsonl, or the suite's folder, to write; must not exist",
+    )
     for field in ("id", "input", "reference", "contexts", "tags", "group"):
         importing.add_argument(
             f"--{field}",
@@ -151,6 +162,8 @@ def import_(arguments: argparse.Namespace, context: Context) -> int:
     from aigate.goldens.samples import dump_samples
 
     out = Path(arguments.out)
+    if (peer := _peer(arguments, out)) is not None:
+        return _import_suite(Path(arguments.source), peer, out, context)
     if out.exists():
         raise UsageError(f"--out {out}: exists already", hint="choose another file; nothing is written over")
     fields = {
@@ -166,4 +179,52 @@ def import_(arguments: argparse.Namespace, context: Context) -> int:
     print(f"{out}: {len(found.samples)} samples ({told})", file=context.stdout)
     if found.ignored_fields:
         print(f"not used: {', '.join(found.ignored_fields)}", file=context.stderr)
+    return 0
+
+
+def _peer(arguments: argparse.Namespace, out: Path) -> str | None:
+    """The tool whose suite is read: the one that is named, or for a suite's folder the one that is seen.
+
+    Raises:
+        UsageError: A tool and fields, which it brings itself; or a folder to write, and no tool that is certain.
+    """
+    from aigate.errors import UsageError
+    from aigate.goldens.peers.base import recognised
+
+    folder = not out.name.endswith((".jsonl", ".jsonl.gz"))
+    named: str | None = arguments.peer
+    given = [
+        name
+        for name in ("id", "input", "reference", "contexts", "tags", "group", "split", "revision", "limit")
+        if getattr(arguments, f"{name}_field", getattr(arguments, name, None)) is not None
+    ]
+    if named is not None and given:
+        raise UsageError(
+            f"--from {named} and --{given[0]}: the tool's own fields are read", hint=f"leave --{given[0]} out"
+        )
+    if named is not None and not folder:
+        raise UsageError(f"--out {out}: --from writes a whole suite", hint=f"name its folder: --out {out.parent}")
+    if named is not None or not folder:
+        return named
+    seen = recognised(Path(arguments.source))
+    if seen is None:
+        told = f"{arguments.source}: not certain to be of promptfoo, DeepEval, Inspect or ragas"
+        raise UsageError(told, hint=f"name the tool: --from TOOL; or only the samples: --out {out}/samples.jsonl")
+    return seen
+
+
+def _import_suite(source: Path, peer: str, out: Path, context: Context) -> int:
+    """Write a suite, and name everything that could not be carried over."""
+    from aigate.goldens.peers.base import import_peer, write_suite
+
+    found = import_peer(source, peer)
+    files = write_suite(found, out, source=source, peer=peer)
+    print(f"{out}: {len(found.samples)} samples from {peer}", file=context.stdout)
+    for path in files:
+        print(f"wrote  {path}", file=context.stdout)
+    for note in found.notes:
+        print(f"note: {note}", file=context.stderr)
+    for line in found.left_out:
+        print(f"not carried over: {line}", file=context.stderr)
+    print(f"next: aigate eval --suite {out} --threshold 0.85", file=context.stderr)
     return 0

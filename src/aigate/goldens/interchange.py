@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     import datasets
     import pandas as pd
 
-__all__ = ["Imported", "from_datasets", "from_frame", "import_samples", "to_datasets", "to_frame"]
+__all__ = ["Imported", "from_datasets", "from_frame", "import_samples", "source_rows", "to_datasets", "to_frame"]
 
 KNOWN_NAMES: Mapping[str, tuple[str, ...]] = {
     "id": ("id",),
@@ -119,6 +119,15 @@ def import_samples(
     samples = tuple(_sample(row, mapping) for row in rows)
     _refuse_duplicates(rows, samples, made="id" not in mapping)
     return Imported(samples, mapping, tuple(dict.fromkeys(name for row in rows for name in row.ignored)))
+
+
+def source_rows(source: str, *, split: str | None = None, revision: str | None = None) -> Iterator[Mapping[str, Any]]:
+    """The rows of a source as plain JSON, as they stand there.
+
+    Raises:
+        SuiteError, UsageError, MissingExtraError: As `import_samples`.
+    """
+    return (row.values for row in _rows(source, split=split, revision=revision))
 
 
 def to_datasets(samples: Iterable[Sample]) -> datasets.Dataset:

@@ -18,6 +18,7 @@ SCORERS = Registry(
     kind="scorer",
     group="aigate.scorers",
     built_in={
+        "assertions": "aigate.scorers.assertions:from_settings",
         "bleu": "aigate.scorers.text:bleu",
         "chrf": "aigate.scorers.text:chrf",
         "classification": "aigate.scorers.classification:from_settings",
