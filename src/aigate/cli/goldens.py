@@ -215,6 +215,7 @@ def _peer(arguments: argparse.Namespace, out: Path) -> str | None:
 
 def _import_suite(source: Path, peer: str, out: Path, context: Context) -> int:
     """Write a suite, and name everything that could not be carried over."""
+    from aigate.goldens.check import check_suite
     from aigate.goldens.peers.base import import_peer, write_suite
 
     found = import_peer(source, peer)
@@ -226,5 +227,8 @@ def _import_suite(source: Path, peer: str, out: Path, context: Context) -> int:
         print(f"note: {note}", file=context.stderr)
     for line in found.left_out:
         print(f"not carried over: {line}", file=context.stderr)
+    problems = check_suite(out, root=context.cwd).problems
+    for problem in problems:
+        print(f"problem: {problem}", file=context.stderr)
     print(f"next: aigate eval --suite {out} --threshold 0.85", file=context.stderr)
-    return 0
+    return 2 if problems else 0

@@ -1,4 +1,4 @@
-"""Rules that a sample brings itself: what they may be, and whether an output keeps them. See the scorer `assertions`."""
+"""Rules that a sample brings itself: what they may be, and whether an output keeps them (scorer `assertions`)."""
 
 from __future__ import annotations
 

@@ -76,11 +76,9 @@ class Assertions:
         if defect := next((defect for rule in rules if (defect := assertion_defect(rule))), ""):
             return Unscored("judge_error", f"a rule of the sample cannot be tried: {defect}")
         failed = [rule for rule in rules if not assertion_holds(rule, output)]
-        kept, total = (
-            sum(assertion_weight(rule) for rule in some) for some in ([r for r in rules if r not in failed], rules)
-        )
+        lost, total = sum(map(assertion_weight, failed)), sum(map(assertion_weight, rules))
         threshold = sample.reference.get("threshold")
-        passed = not failed if threshold is None else (kept / total if total else 0.0) >= threshold
+        passed = not failed if threshold is None else ((total - lost) / total if total else 0.0) >= threshold
         told = "; ".join(map(assertion_shown, failed))
         if passed:
             return Score(

@@ -20,6 +20,7 @@ import yaml
 from aigate.core.json_text import JsonDefectError, strict_json
 from aigate.core.sample import Sample
 from aigate.errors import SuiteError
+from aigate.goldens.assertions import assertion_defect
 from aigate.goldens.jsonlines import read_json_lines
 from aigate.goldens.parameters import WELL_KNOWN, parameter_defect
 from aigate.goldens.peers.base import PeerSuite, checked_sample, compared, made_id, unique_ids
@@ -98,7 +99,7 @@ def read(source: Path) -> PeerSuite:
         prompts=prompts,
         left_out=tuple(left.lines),
         notes=(
-            'promptfoo fails when one test fails; to keep that: { check = "min-score", metric = "assertions", at-least = 1 }',
+            'promptfoo fails with one test; to keep that: { check = "min-score", metric = "assertions", at-least = 1 }',
         ),
     )
 
@@ -258,8 +259,6 @@ def _rules(
     asserts: Sequence[Any], values: Mapping[str, Any], source: Path, place: str, left: _Left
 ) -> Iterator[Mapping[str, Any]]:
     """The asserts that the scorer `assertions` can try; the others are named."""
-    from aigate.scorers.assertions import assertion_defect
-
     for given in asserts:
         rule = _from_short(given) if isinstance(given, str) else dict(given)
         kind = rule.get("type", "?")
