@@ -1,9 +1,10 @@
-"""What many tests need: runs made from a table of scores."""
+"""What many tests need: runs made from a table of scores. No example is refused for being slow on a busy machine."""
 
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from aigate.core.digest import combined_digest
 from aigate.core.ledger import Outcome
@@ -13,6 +14,9 @@ from aigate.core.runfile import RunEncoder, decode
 from aigate.core.sample import Sample
 from aigate.core.score import MetricSpec, Score, Unscored
 from aigate.core.version import VersionId
+
+settings.register_profile("aigate", deadline=None)
+settings.load_profile("aigate")
 
 Scores = Mapping[str, Sequence[float | None]]
 """Per sample id, a score per repeat; None is a missing score (judge error)."""

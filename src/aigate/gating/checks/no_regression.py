@@ -19,7 +19,7 @@ from aigate.errors import ConfigError
 from aigate.gating.checks.base import ConfiguredCheck, Evidence
 from aigate.gating.comparison import Floats, PairedScores, Scenario
 from aigate.gating.family import Block, Hypothesis, blocks, slice_p_values
-from aigate.gating.margins import resolved_margin, spread_of
+from aigate.gating.margins import Spread, resolved_margin, smallest_drop, smallest_loss, spread_of
 from aigate.gating.reasons import reason
 from aigate.gating.views import View
 from aigate.stats.multiplicity import benjamini_hochberg
@@ -37,7 +37,6 @@ from aigate.stats.power import (
     pass_floor_units,
     repeats_needed,
     samples_needed,
-    smallest_detectable_drop,
     variance_components,
 )
 
@@ -46,7 +45,6 @@ __all__ = ["NoRegression"]
 SAFE_GROUPS = 100  # with fewer, whole groups that fail at once can be missed: said with every pass
 FEWEST_IN_SLICE = 5  # smaller slices are not reported: nothing could be seen in them
 LISTED = 50
-POWER_QUANTILE = 0.8416  # of the standard normal: 80 % power
 MOST_REPEATS_NAMED = 20  # more than so many answers to each sample is no advice
 
 
@@ -169,7 +167,7 @@ class NoRegression(ConfiguredCheck):
             binary=arms.binary,
             strict=evidence.settings.strict,
         )
-        (look, looks), detectable = view.place, _detectable(arms, alpha, margin)
+        (look, looks), detectable = view.place, _detectable(arms, evidence.block_alpha, margin)
         return CheckOutcome(
             check=self.name,
             status=found.status,
@@ -231,11 +229,15 @@ class _Arms:
     def grouped(self) -> bool:
         return self.n_units < len(self.units)
 
+    @cached_property
+    def right_or_wrong(self) -> bool:
+        """True where every score is 0 or 1."""
+        return all(bool(np.isin(scores, (0.0, 1.0)).all()) for scores in (self.candidate, self.baseline))
+
     @property
     def binary(self) -> bool:
         """True for 0/1 scores of one answer each: Tango's test is the right one, where samples are independent."""
-        single = self.candidate.shape[1] == self.baseline.shape[1] == 1
-        return single and bool(np.isin((self.candidate, self.baseline), (0.0, 1.0)).all())
+        return self.candidate.shape[1] == self.baseline.shape[1] == 1 and self.right_or_wrong
 
     @cached_property
     def sums(self) -> tuple[Floats, Floats]:
@@ -463,17 +465,26 @@ def _standard_error(sums: Floats, sizes: Floats) -> float:
 
 
 def _detectable(arms: _Arms, alpha: float, margin: float) -> float:
-    """The drop that is blocked with 80 % power: told from noise, and with half the margin observed.
+    """The drop that is blocked with 80 % power, told as `aigate.gating.margins` tells it before any call.
 
-    Never below what can block at all: so many lost units; 1 where there are not so many.
+    Right-or-wrong scores fall by samples that are lost whole, which adds scatter: by the scatter without it, such a
+    drop would be found about half of the time. What the observed drop has added is taken out, lest it count twice.
     """
     sums, sizes = arms.sums
-    error, floor = _standard_error(sums, sizes), block_floor(alpha)
-    if len(sums) < floor:
-        return 1.0
-    by_noise = smallest_detectable_drop(error * len(sums) ** 0.5, len(sums), alpha=alpha)
-    lost = floor / len(arms.units) if arms.binary else 0.0
-    return min(1.0, max(by_noise, margin / 2 + POWER_QUANTILE * error, lost))
+    fallen = max(0.0, _drop(arms.differences)) if arms.right_or_wrong else 0.0
+    variance = len(sums) * (_standard_error(sums, sizes) ** 2 - fallen * (1.0 - fallen) / len(arms.units))
+    candidate_repeats, baseline_repeats = arms.candidate.shape[1], arms.baseline.shape[1]
+    spread = Spread(
+        noise=max(0.0, variance) / (1.0 / candidate_repeats + 1.0 / baseline_repeats),
+        unit_sizes=tuple(int(size) for size in sizes),
+        candidate_repeats=candidate_repeats,
+        baseline_repeats=baseline_repeats,
+        binary=arms.right_or_wrong,
+        measured=True,
+        origin="measured in this comparison",
+    )
+    loss = smallest_loss(spread, alpha=alpha, margin=margin)
+    return smallest_drop(spread, alpha=alpha, margin=margin) if loss is None else loss
 
 
 def _slices(evidence: Evidence, look: _Look) -> list[dict[str, Any]]:
