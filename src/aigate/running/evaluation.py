@@ -296,6 +296,7 @@ def prepare(suite: Suite, choices: Choices, *, environ: Mapping[str, str]) -> Co
         seed=seed_from(suite.digest) % 2**53,
         commit=git_commit(suite.path),
         started_at=utc_now(),
+        load=_load(plan),
     )
     return Conditions(suite, plan, header, budget=_budget(choices, price, provider), journal=choices.journal)
 
@@ -565,6 +566,14 @@ def _budget(choices: Choices, price: Price | None, provider: Provider) -> Budget
     """The caps, where there are any and the provider can use anything."""
     caps = Caps(choices.max_cost_usd, choices.max_calls, choices.max_tokens)
     return Budget(caps, price=price) if caps and not is_offline(provider) else None
+
+
+def _load(plan: Plan) -> Mapping[str, Any] | None:
+    """What must be equal for latencies to be comparable; None where nothing is called."""
+    if is_offline(plan.provider):
+        return None
+    limited = {} if plan.requests_per_minute is None else {"requests_per_minute": plan.requests_per_minute}
+    return {"engine": "local", "concurrency": plan.concurrency, "timeout_s": plan.timeout_s, **limited}
 
 
 def _renderer(prompt: Prompt | None) -> Callable[[Sample], tuple[Message, ...]]:
