@@ -125,9 +125,10 @@ class MaxLatency(ConfiguredCheck):
         found: _Look | None = None
         for number in range(len(evidence.views)):
             now = self._look(evidence, number)
-            undecided = found is None or found.status in (Status.INCONCLUSIVE, Status.ERROR)
-            if undecided or now.status is Status.FAIL:  # as with no-regression, a pass does not hide a later block
+            if found is None or found.status in (Status.INCONCLUSIVE, Status.ERROR):
                 found = now
+            elif found.status is Status.PASS:  # as with no-regression, a pass does not hide a later block
+                found = now if now.status is Status.FAIL else found
         assert found is not None  # noqa: S101 - for the type checker: there is a view
         return self._outcome(evidence, found)
 
