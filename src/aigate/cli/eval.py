@@ -337,14 +337,15 @@ def _tell_power(
         UsageError: The policy is strict, and a margin is smaller than what can be seen.
     """
     from aigate.errors import UsageError
-    from aigate.gating.planning import power_warnings, provider_bump_warning, strict_problems
+    from aigate.gating.planning import measuring_warnings, power_warnings, provider_bump_warning, strict_problems
 
     samples = prepared.plan.samples
     planned = {"repeats": prepared.plan.repeats, "most_repeats": most_repeats}
     if policy.strict and (problems := strict_problems(policy, samples, baseline, **planned)):
         raise UsageError(f"strict: {'; '.join(problems)}", hint="'aigate goldens power' shows what this suite can see")
     bump = provider_bump_warning(policy, prepared.header, baseline)
-    for warning in (*power_warnings(policy, samples, baseline, **planned), *((bump,) if bump else ())):
+    measured = measuring_warnings(policy, prepared.header, baseline, priced=prepared.plan.price is not None)
+    for warning in (*power_warnings(policy, samples, baseline, **planned), *((bump,) if bump else ()), *measured):
         _note(warning, context)
 
 
