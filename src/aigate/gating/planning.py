@@ -513,11 +513,14 @@ def _too_small(plan: _Plan, repeats: int) -> Iterable[tuple[str, str]]:
 
 
 def _other_problems(plan: _Plan) -> Iterable[str]:
-    return (f"{name}: {why}" for name, why in _too_small(plan, plan.most))
+    most = plan.repeats if plan.baseline is None else plan.most  # without a baseline no more are asked than planned
+    return (f"{name}: {why}" for name, why in _too_small(plan, most))
 
 
 def _more_answers(plan: _Plan) -> Iterable[str]:
     """That a check has more answers asked than are planned at first: they cost what they cost."""
+    if plan.baseline is None:
+        return
     enough = {name for name, _ in _too_small(plan, plan.repeats)} - {name for name, _ in _too_small(plan, plan.most)}
     for name in sorted(enough):
         yield (
@@ -610,6 +613,7 @@ def _notes(plan: _Plan, checks: Sequence[CheckPower]) -> Iterable[str]:
         yield f"{plan.hypotheses} metrics and slices share one error rate: {_seen_in_family(checks)}"
     if not spread.measured:
         yield "the scatter is a default: run the baseline with --repeats 5 and promote it to measure the suite's own"
+    yield from _more_answers(plan)
     yield "this covers noise; versions that differ from sample to sample scatter more, and only samples help there"
 
 

@@ -47,6 +47,7 @@ __all__ = [
     "goes_on",
     "prepare",
     "primary_metric",
+    "run_to_end",
     "scorers_of",
     "with_looks",
 ]
@@ -372,7 +373,7 @@ def execute(
         )
         means = Means.of(plan, budget=conditions.budget, journal=journal)
         with _statistics_loaded_meanwhile(plan):
-            _run_to_end(_Execution(plan, means, writer, conditions.settled, progress, looked).run())
+            run_to_end(_Execution(plan, means, writer, conditions.settled, progress, looked).run())
         return writer.close_run(finished_at=utc_now())
 
 
@@ -580,7 +581,7 @@ def _renderer(prompt: Prompt | None) -> Callable[[Sample], tuple[Message, ...]]:
     return messages_of if prompt is None else prompt.render
 
 
-def _run_to_end(work: Coroutine[Any, Any, T]) -> T:
+def run_to_end(work: Coroutine[Any, Any, T]) -> T:
     """Run a coroutine, also where an event loop runs already (a notebook): then in a thread of its own."""
     try:
         asyncio.get_running_loop()

@@ -22,6 +22,7 @@ from aigate.stats.quantiles import quantile_ranks, samples_to_bound
 __all__ = [
     "MEASURES",
     "QUANTILES",
+    "SLOWER_THAN_ANY",
     "LatencySummary",
     "Measure",
     "QuantileTime",

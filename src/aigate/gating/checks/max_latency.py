@@ -180,7 +180,7 @@ class MaxLatency(ConfiguredCheck):
         seen = f"{above} of {limits.n} answers took longer than {_s(seconds)}"
         more = "ask more answers of each sample (--repeats), or add samples"
         if limits.within < 0 and limits.n < needed:
-            text = f"{seen}, which needs at least {needed} samples to bound {self._named}"
+            text = f"{seen}: it needs at least {needed} samples to bound {self._named}"
             return reason("latency-not-bounded", f"{text}{about if above else ''}", more)
         if above <= limits.within:
             text = f"{lost} answers did not come, through no fault of the candidate, and could have been slow"
