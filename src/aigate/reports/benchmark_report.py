@@ -93,7 +93,7 @@ def _number(seconds: float) -> str:
 
 def _lines(found: Benchmark) -> Iterable[str]:
     one_sided = (1.0 + found.latency.level) / 2.0
-    yield f"in brackets: bounds that hold with {one_sided:.0%} each, for every distribution; ?: too few requests for one"
+    yield f"in brackets: bounds that hold with {one_sided:.0%} each, for every distribution; ?: too few for one"
     rate = f"{found.throughput_per_s:.3g} answers/s"
     tokens = found.output_tokens_per_s
     cost = "" if found.cost_usd is None else f", {found.cost_usd:.3g} USD"
