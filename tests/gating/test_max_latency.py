@@ -1,7 +1,6 @@
 """max-latency: a quantile in seconds, the typical question against the baseline, and no pass that was not measured."""
 
-import random
-
+import numpy as np
 import pytest
 
 from aigate.core.looks import Look, LookPlan
@@ -185,9 +184,8 @@ def test_a_run_that_measured_nothing_is_an_error(make_run):
 
 
 def drawn(seed, n, factor=1.0, spread=0.3):
-    rng = random.Random(seed)
-    base = random.Random(7)
-    return [base.lognormvariate(0.0, 0.8) * factor * rng.lognormvariate(0.0, spread) for _ in range(n)]
+    slow_questions, noise = np.random.default_rng(7).lognormal(0.0, 0.8, n), np.random.default_rng(seed)
+    return (slow_questions * factor * noise.lognormal(0.0, spread, n)).tolist()
 
 
 def against(make_run, factor, n=200, check=MaxLatency(relative=1.25), load=LOAD, before=None, **policy):  # noqa: B008

@@ -155,7 +155,9 @@ def test_a_call_that_is_broken_is_told():
 
 def test_each_sample_is_held_against_itself():
     before = bench([call(n, 1.0 + n / 100, ttft_s=0.1) for n in range(200)])
-    found = compare_latency(bench([call(n, 1.2 * (1.0 + n / 100), ttft_s=0.2) for n in range(200)]), before, samples=SAMPLES)
+    found = compare_latency(
+        bench([call(n, 1.2 * (1.0 + n / 100), ttft_s=0.2) for n in range(200)]), before, samples=SAMPLES
+    )
     assert found.latency.ratio == pytest.approx(1.2)
     assert found.ttft.ratio == pytest.approx(2.0)
     assert found.latency.low < 1.2 < found.latency.high
