@@ -1,6 +1,7 @@
 """What many tests need: runs made from a table of scores. No example is refused for being slow on a busy machine."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -36,6 +37,7 @@ def build_run(
     policy: Mapping[str, Any] | None = None,
     specs: Sequence[MetricSpec] | None = None,
     skipped: Collection[tuple[str, int]] = (),
+    responses: Callable[[str, int], Mapping[str, Any]] | None = None,
     **header: Any,
 ) -> Run:
     """A run with a true digest.
@@ -45,6 +47,7 @@ def build_run(
         outputs: Output by sample id, for every repeat; default: one of its own per sample, repeat, version and score.
         faults: Samples that got no answer, and why.
         skipped: Sample id and repeat of what an early stop left unasked.
+        responses: Further fields of the response by sample id and repeat, such as `latency_s`.
         header: Fields of `RunHeader` to override.
     """
     per_metric: Mapping[str, Scores] = (
@@ -85,7 +88,10 @@ def build_run(
                 continue
             if not row:
                 continue
-            lines.append(encoder.result_line(_result(sample, repeat, row, version, outputs, faults, served), sample))
+            result = _result(sample, repeat, row, version, outputs, faults, served)
+            if responses is not None:
+                result = replace(result, response=replace(result.response, **responses(sample.id, repeat)))
+            lines.append(encoder.result_line(result, sample))
     lines.append(encoder.closing_line(finished_at="2026-01-01T00:01:00Z"))
     return decode(lines, source="run.jsonl")
 

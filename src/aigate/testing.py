@@ -1,7 +1,8 @@
 """Public fakes for your own tests: a provider, a scorer, an OpenAI-compatible server on this machine, broken run files.
 
 The server is a real HTTP server on 127.0.0.1, so that retries, timeouts and streams are tested over a real socket. It
-runs as a process too, for benchmarks: `python -m aigate.testing --port 0 --latency 0.1` prints its base URL.
+runs as a process too, for benchmarks: `python -m aigate.testing --port 0 --latency 0.1` prints its base URL, and with
+`--stall 1:2` it stops for two seconds once, one second after its first request.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ __all__ = [
     "corrupt_run",
     "echo",
     "main",
+    "stalling",
 ]
 
 HEADER_LIMIT_BYTES = 1 << 20
@@ -302,6 +304,32 @@ def echo(request: RequestSeen) -> Reply:
     return Reply.text(request.last_user_text)
 
 
+def stalling(
+    script: Callable[[RequestSeen], Reply], *, at_s: float, for_s: float, clock: Callable[[], float] = time.perf_counter
+) -> Callable[[RequestSeen], Reply]:
+    """A script whose server stops once, as for a garbage collection or a failing disk: what is in the work then waits.
+
+    Args:
+        script: What is answered.
+        at_s: When it stops, in seconds from the first request.
+        for_s: For how long.
+        clock: Seconds that only grow.
+    """
+    begun_s: list[float] = []
+
+    def answer(request: RequestSeen) -> Reply:
+        now_s = clock()
+        if not begun_s:
+            begun_s.append(now_s)
+        reply, arrived_s = script(request), now_s - begun_s[0]
+        worked_on_s = at_s < arrived_s + reply.latency_s and arrived_s < at_s + for_s
+        paused_s = at_s + for_s - max(arrived_s, at_s) if worked_on_s else 0.0
+        first_s = None if reply.ttft_s is None else reply.ttft_s + paused_s
+        return replace(reply, latency_s=reply.latency_s + paused_s, ttft_s=first_s)
+
+    return answer
+
+
 class LoopbackServer:
     """An OpenAI-compatible HTTP server on 127.0.0.1, in a thread of its own.
 
@@ -518,6 +546,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--port", type=int, default=0, help="0 (the default) chooses a free one")
     parser.add_argument("--latency", type=float, default=0.0, metavar="S", help="seconds to the last byte")
     parser.add_argument("--ttft", type=float, default=None, metavar="S", help="seconds to the first token of a stream")
+    parser.add_argument(
+        "--stall",
+        type=_stall,
+        default=None,
+        metavar="AT:S",
+        help="stop once, AT seconds after the first request",
+    )
     parser.add_argument("--output", default=None, help="answer this text; the default echoes the last user message")
     given = parser.parse_args(argv)
 
@@ -525,14 +560,27 @@ def main(argv: Sequence[str] | None = None) -> int:
         output = request.last_user_text if given.output is None else given.output
         return Reply.text(output, latency_s=given.latency, ttft_s=given.ttft)
 
+    script = scripted if given.stall is None else stalling(scripted, at_s=given.stall[0], for_s=given.stall[1])
     stopped = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopped.set())
-    with LoopbackServer(scripted, port=given.port) as server:
+    with LoopbackServer(script, port=given.port) as server:
         sys.stdout.write(f"{server.base_url}\n")
         sys.stdout.flush()
         stopped.wait()
     return 0
+
+
+def _stall(text: str) -> tuple[float, float]:
+    """`1:2`: after one second, for two."""
+    try:
+        at_s, for_s = map(float, text.split(":"))
+        sound = at_s >= 0.0 and for_s > 0.0
+    except ValueError:
+        sound = False
+    if not sound:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected AT:SECONDS, e.g. 1:2")
+    return at_s, for_s
 
 
 def _in_order(replies: Sequence[Reply]) -> Callable[[RequestSeen], Reply]:

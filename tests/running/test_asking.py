@@ -72,6 +72,33 @@ def test_it_gives_up_after_the_last_retry_with_the_last_fault():
     assert response.retry_wait_s == sum(waits)
 
 
+def test_an_attempt_that_timed_out_is_remembered_by_at_least_its_timeout():
+    response, _ = asked(Script(failing(FaultKind.TIMEOUT), failing(FaultKind.SERVER), Response(output="x")))
+    assert (response.output, response.latency_s) == ("x", None)
+    assert response.longest_failed_s == REQUEST.timeout_s
+    assert Response.from_dict(response.to_dict()) == response
+
+
+@pytest.mark.parametrize("kind", [FaultKind.RATE_LIMIT, FaultKind.CONNECTION])
+def test_an_attempt_that_failed_through_no_fault_of_the_candidate_says_nothing_of_its_speed(kind):
+    response, _ = asked(Script(failing(kind), Response(output="x")))
+    assert response.longest_failed_s == 0.0
+
+
+def test_the_time_of_a_failed_attempt_is_kept_where_no_attempt_answered():
+    ticks = iter(range(100))
+    found = asyncio.run(
+        ask(
+            Script(failing(FaultKind.SERVER)),
+            REQUEST,
+            retry=RetryPolicy(retries=0),
+            random=float,
+            clock=lambda: next(ticks),
+        )
+    )
+    assert found.longest_failed_s > 0.0
+
+
 def test_without_retries_it_asks_once():
     provider = Script(failing(FaultKind.SERVER))
     response, waits = asked(provider, retry=RetryPolicy(retries=0))

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aigate.cli.options import (
     Chosen,
+    add_asked,
+    add_caps,
     add_command,
     add_format,
+    add_pace,
     add_suite,
     chosen,
     named_anchor,
     named_baseline,
     policy_in_force,
 )
+from aigate.cli.output import note as _note
 
 if TYPE_CHECKING:
     from aigate.cli.main import Context
@@ -25,7 +28,7 @@ if TYPE_CHECKING:
     from aigate.gating.policy import Policy
     from aigate.running.evaluation import Choices, Conditions
 
-__all__ = ["add_parser", "most_repeats", "run"]
+__all__ = ["add_parser", "choices_from", "implied_provider", "most_repeats", "run"]
 
 IMPLIED = {"--recorded": "replay", "--target": "callable", "--base-url": "openai", "--model": "openai"}
 SETTINGS = (
@@ -47,27 +50,9 @@ def add_parser(commands: Any) -> None:
     )
     add_suite(parser)
     what = parser.add_argument_group("what is evaluated")
-    what.add_argument(
-        "--version", metavar="ID", help="model/provider-version/prompt-version, e.g. gpt-4o/2024-11-20/v3"
-    )
-    what.add_argument("--provider", metavar="NAME", help="openai, callable, replay, extractive, or an installed one")
+    add_asked(what)
     what.add_argument(
         "--recorded", metavar="FILE", help="recorded responses (JSON Lines, .gz allowed); implies --provider replay"
-    )
-    what.add_argument("--target", metavar="MODULE:FUNCTION", help="the function to call; implies --provider callable")
-    what.add_argument(
-        "--base-url", metavar="URL", help="endpoint (vLLM, Ollama, Azure, a gateway); implies --provider openai"
-    )
-    what.add_argument(
-        "--api-key-env", metavar="NAME", help="environment variable that holds the key (default OPENAI_API_KEY)"
-    )
-    what.add_argument("--model", metavar="NAME", help="model to ask the endpoint for (default MODEL-PROVIDER_VERSION)")
-    what.add_argument(
-        "--option",
-        metavar="KEY=VALUE",
-        action="append",
-        default=[],
-        help="an option of the provider; VALUE is JSON or text",
     )
     what.add_argument("--repeats", metavar="N", help="answers per sample (default 1)")
     what.add_argument(
@@ -93,24 +78,7 @@ def add_parser(commands: Any) -> None:
     )
     where = parser.add_argument_group("running")
     where.add_argument("--concurrency", metavar="N", help="requests in flight (default 8)")
-    where.add_argument(
-        "--timeout", "--timeout-s", metavar="SECONDS", dest="timeout_s", help="seconds per attempt (default 60)"
-    )
-    where.add_argument("--retries", metavar="N", help="attempts after the first, where a retry can help (default 4)")
-    where.add_argument(
-        "--sample-deadline",
-        metavar="SECONDS",
-        dest="sample_deadline_s",
-        help="seconds per answer, all attempts and waits together (default 600)",
-    )
-    where.add_argument(
-        "--deadline",
-        metavar="SECONDS",
-        dest="deadline_s",
-        help="seconds after which nothing more is asked: no pass then",
-    )
-    where.add_argument("--requests-per-minute", metavar="N", help="calls started per minute (default: no limit)")
-    where.add_argument("--tokens-per-minute", metavar="N", help="tokens per minute (default: no limit)")
+    add_pace(where)
     where.add_argument("--out", metavar="RUN", help="the run file to write (default .aigate/runs/SUITE/VERSION.jsonl)")
     where.add_argument("--resume", action="store_true", help="go on with the interrupted or stopped run in --out")
     where.add_argument(
@@ -120,11 +88,7 @@ def add_parser(commands: Any) -> None:
     )
     where.add_argument("--quiet", action="store_true", help="no progress")
     costs = parser.add_argument_group("what it may cost; a cap that is reached ends the run without a pass, resumably")
-    costs.add_argument("--max-cost", metavar="USD", help="make no call that could bring the cost above this")
-    costs.add_argument("--max-calls", metavar="N", help="calls at most, retries and judges included")
-    costs.add_argument("--max-tokens", metavar="N", help="tokens sent and received at most")
-    costs.add_argument("--price", metavar="IN,OUT", help="USD per million tokens, where the table lacks the model")
-    costs.add_argument("--prices", metavar="FILE", help="a price table of your own (TOML)")
+    add_caps(costs)
     costs.add_argument(
         "--journal", metavar="FILE", help="where paid answers are kept and looked for (default .aigate/journal.sqlite)"
     )
@@ -174,7 +138,7 @@ def _prepared(arguments: argparse.Namespace, context: Context) -> tuple[Chosen, 
     from aigate.gating.run_metrics import run_metric_names
     from aigate.running.evaluation import prepare, primary_metric, scorers_of
 
-    provider = _implied_provider(arguments)
+    provider = implied_provider(arguments)
     flags = {key: getattr(arguments, key) for key in SETTINGS}
     found = chosen(context, {**flags, "provider": provider})
     scorers = scorers_of(found.suite)
@@ -186,11 +150,11 @@ def _prepared(arguments: argparse.Namespace, context: Context) -> tuple[Chosen, 
         found.suite.tags,
         where=str(found.suite.path / "suite.toml"),
     )
-    choices = replace(_choices(arguments, found), policy=policy.to_dict())
+    choices = replace(choices_from(arguments, found), policy=policy.to_dict())
     return found, prepare(found.suite, choices, environ=context.environ), policy
 
 
-def _implied_provider(arguments: argparse.Namespace) -> str | None:
+def implied_provider(arguments: argparse.Namespace) -> str | None:
     """The provider that the flags ask for: by name, or by an option that only one of them has.
 
     Raises:
@@ -200,7 +164,7 @@ def _implied_provider(arguments: argparse.Namespace) -> str | None:
 
     asked = {"--provider": arguments.provider} if arguments.provider else {}
     asked |= {
-        flag: name for flag, name in IMPLIED.items() if getattr(arguments, flag[2:].replace("-", "_")) is not None
+        flag: name for flag, name in IMPLIED.items() if getattr(arguments, flag[2:].replace("-", "_"), None) is not None
     }
     if len(set(asked.values())) > 1:
         told = ", ".join(f"{flag} ({name})" for flag, name in asked.items())
@@ -208,7 +172,8 @@ def _implied_provider(arguments: argparse.Namespace) -> str | None:
     return next(iter(asked.values()), None)
 
 
-def _choices(arguments: argparse.Namespace, found: Chosen) -> Choices:
+def choices_from(arguments: argparse.Namespace, found: Chosen) -> Choices:
+    """What flags and settings choose."""
     from aigate.running.evaluation import Choices, JournalAt
 
     return Choices(
@@ -337,14 +302,15 @@ def _tell_power(
         UsageError: The policy is strict, and a margin is smaller than what can be seen.
     """
     from aigate.errors import UsageError
-    from aigate.gating.planning import power_warnings, provider_bump_warning, strict_problems
+    from aigate.gating.planning import measuring_warnings, power_warnings, provider_bump_warning, strict_problems
 
     samples = prepared.plan.samples
     planned = {"repeats": prepared.plan.repeats, "most_repeats": most_repeats}
     if policy.strict and (problems := strict_problems(policy, samples, baseline, **planned)):
         raise UsageError(f"strict: {'; '.join(problems)}", hint="'aigate goldens power' shows what this suite can see")
     bump = provider_bump_warning(policy, prepared.header, baseline)
-    for warning in (*power_warnings(policy, samples, baseline, **planned), *((bump,) if bump else ())):
+    measured = measuring_warnings(policy, prepared.header, baseline, priced=prepared.plan.price is not None)
+    for warning in (*power_warnings(policy, samples, baseline, **planned), *((bump,) if bump else ()), *measured):
         _note(warning, context)
 
 
@@ -374,21 +340,6 @@ def _tell_costs(
     )
     kept = f"; answers that stand in {found['journal']} cost nothing" if conditions.journal else ""
     _note(f"{told}{kept}", context)
-
-
-def _note(text: str, context: Context) -> None:
-    """Tell something that changes nothing, wrapped like the verdict."""
-    from textwrap import wrap
-
-    from rich.text import Text
-
-    from aigate.reports.terminal import console_for
-    from aigate.reports.text import printable
-
-    console = console_for(context.stderr, environ_columns=context.environ.get("COLUMNS"))
-    with suppress(OSError):  # nobody reads on (`2>&1 | head -1`): what changes nothing does not end the run
-        for line in wrap(printable(f"note: {text}"), console.width):  # rich leaves a space where it breaks a line
-            console.print(Text(line))
 
 
 def _told_looks(conditions: Conditions) -> int:

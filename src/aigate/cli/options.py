@@ -17,8 +17,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Chosen",
+    "add_asked",
+    "add_caps",
     "add_command",
     "add_format",
+    "add_pace",
     "add_suite",
     "chosen",
     "named_anchor",
@@ -73,6 +76,60 @@ def add_suite(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--suite", metavar="FOLDER", help="the golden suite; default: that of [tool.aigate] in pyproject.toml"
     )
+
+
+def add_asked(group: Any) -> None:
+    """What is asked: version, provider and its options."""
+    group.add_argument(
+        "--version", metavar="ID", help="model/provider-version/prompt-version, e.g. gpt-4o/2024-11-20/v3"
+    )
+    group.add_argument("--provider", metavar="NAME", help="openai, callable, replay, extractive, or an installed one")
+    group.add_argument("--target", metavar="MODULE:FUNCTION", help="the function to call; implies --provider callable")
+    group.add_argument(
+        "--base-url", metavar="URL", help="endpoint (vLLM, Ollama, Azure, a gateway); implies --provider openai"
+    )
+    group.add_argument(
+        "--api-key-env", metavar="NAME", help="environment variable that holds the key (default OPENAI_API_KEY)"
+    )
+    group.add_argument("--model", metavar="NAME", help="model to ask the endpoint for (default MODEL-PROVIDER_VERSION)")
+    group.add_argument(
+        "--option",
+        metavar="KEY=VALUE",
+        action="append",
+        default=[],
+        help="an option of the provider; VALUE is JSON or text",
+    )
+
+
+def add_pace(group: Any) -> None:
+    """How long anything may take, and how much may be asked in a minute."""
+    group.add_argument(
+        "--timeout", "--timeout-s", metavar="SECONDS", dest="timeout_s", help="seconds per attempt (default 60)"
+    )
+    group.add_argument("--retries", metavar="N", help="attempts after the first, where a retry can help (default 4)")
+    group.add_argument(
+        "--sample-deadline",
+        metavar="SECONDS",
+        dest="sample_deadline_s",
+        help="seconds per answer, all attempts and waits together (default 600)",
+    )
+    group.add_argument(
+        "--deadline",
+        metavar="SECONDS",
+        dest="deadline_s",
+        help="seconds after which nothing more is asked: no pass then",
+    )
+    group.add_argument("--requests-per-minute", metavar="N", help="calls started per minute (default: no limit)")
+    group.add_argument("--tokens-per-minute", metavar="N", help="tokens per minute (default: no limit)")
+
+
+def add_caps(group: Any) -> None:
+    """What it may cost."""
+    group.add_argument("--max-cost", metavar="USD", help="make no call that could bring the cost above this")
+    group.add_argument("--max-calls", metavar="N", help="calls at most, retries and judges included")
+    group.add_argument("--max-tokens", metavar="N", help="tokens sent and received at most")
+    group.add_argument("--price", metavar="IN,OUT", help="USD per million tokens, where the table lacks the model")
+    group.add_argument("--prices", metavar="FILE", help="a price table of your own (TOML)")
 
 
 def add_format(parser: argparse.ArgumentParser) -> None:

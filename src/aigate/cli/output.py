@@ -6,6 +6,7 @@ import argparse
 import json
 import shlex
 import sys
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from aigate.core.run import Run
     from aigate.core.verdict import Verdict
 
-__all__ = ["deliver", "verdict_json"]
+__all__ = ["deliver", "note", "verdict_json"]
 
 
 def deliver(
@@ -58,3 +59,18 @@ def deliver(
 def verdict_json(verdict: Verdict) -> str:
     """The verdict as a JSON document: the same bytes for the same verdict."""
     return json.dumps(verdict.to_dict(), ensure_ascii=True, allow_nan=False, indent=2) + "\n"
+
+
+def note(text: str, context: Context) -> None:
+    """Tell something that changes nothing, wrapped like the verdict."""
+    from textwrap import wrap
+
+    from rich.text import Text
+
+    from aigate.reports.terminal import console_for
+    from aigate.reports.text import printable
+
+    console = console_for(context.stderr, environ_columns=context.environ.get("COLUMNS"))
+    with suppress(OSError):  # nobody reads on (`2>&1 | head -1`): what changes nothing does not end the run
+        for line in wrap(printable(f"note: {text}"), console.width):  # rich leaves a space where it breaks a line
+            console.print(Text(line))

@@ -93,6 +93,9 @@ class RunHeader:
         commit: The git commit of the working tree, with `-dirty` where it had changes; None outside a checkout.
         started_at: UTC, ISO 8601.
         looks: When the run may be decided and stopped, planned before the first answer; None: at its end only.
+        load: Under which load answers were asked for: `engine`, `concurrency`, `timeout_s`, `requests_per_minute` where
+            limited. Latencies measured under another load cannot be compared. None: nothing was called, or parts of the
+            run had different ones.
     """
 
     version: VersionId
@@ -113,6 +116,7 @@ class RunHeader:
     commit: str | None = None
     started_at: str = ""
     looks: LookPlan | None = None
+    load: Mapping[str, Any] | None = None
 
     def metric(self, name: str) -> MetricSpec | None:
         """The spec of a metric, or None when the run did not compute it."""
@@ -146,6 +150,7 @@ class RunHeader:
             "seed": self.seed,
             "commit": self.commit,
             "started_at": self.started_at,
+            **({} if self.load is None else {"load": dict(self.load)}),
         }
 
     @classmethod
@@ -158,6 +163,8 @@ class RunHeader:
         for key, kind in _HEADER_TYPES.items():
             if not isinstance(row[key], kind):
                 raise TypeError(f"'{key}' is {type(row[key]).__name__}")
+        if not isinstance(row.get("load"), dict | None):
+            raise TypeError(f"'load' is {type(row['load']).__name__}")
         suite = row["suite"]
         if not 1 <= row["repeats"] <= MOST_REPEATS:
             raise ValueError(f"'repeats' is {row['repeats']!r}: expected 1 to {MOST_REPEATS}")
@@ -180,15 +187,16 @@ class RunHeader:
             commit=row["commit"],
             started_at=row["started_at"],
             looks=LookPlan.from_dict(row["looks"]) if row.get("looks") is not None else None,  # not there before 0.2
+            load=row.get("load"),
         )
 
     def same_conditions(self) -> Mapping[str, Any]:
         """All that can move an answer or a score: what two parts of one run must share.
 
         Left out: when, where and with which library versions it was begun, and how it is decided. The planned looks are
-        left out too: a run that goes on keeps the plan it was begun with.
+        left out too: a run that goes on keeps the plan it was begun with; and the load, which may change on the way.
         """
-        apart = {"started_at", "commit", "libraries", "policy", "expected_models", "primary_metric", "looks"}
+        apart = {"started_at", "commit", "libraries", "policy", "expected_models", "primary_metric", "looks", "load"}
         return {key: value for key, value in self.to_dict().items() if key not in apart}
 
 

@@ -134,8 +134,8 @@ class Policy:
         return replace(self, checks=(first, *(check for check in self.checks if check not in found)))
 
     def without_baseline(self) -> Policy | None:
-        """Only the checks that need no baseline; None when there are none."""
-        alone = tuple(check for check in self.checks if not check.needs_baseline)
+        """What of the checks can be judged without a baseline; None when nothing can."""
+        alone = tuple(part for check in self.checks if (part := check.without_baseline()) is not None)
         return replace(self, checks=alone) if alone else None
 
     def require_metrics(

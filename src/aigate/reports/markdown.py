@@ -35,6 +35,9 @@ def _lines(story: Story) -> Iterable[str]:
     if story.metrics_over:
         yield f"_{_inline(story.metrics_over)}_"
         yield ""
+    if story.measured:
+        yield from (f"- {_inline(line)}" for line in story.measured)
+        yield ""
     for metric, confusion in story.confusions.items():
         yield from _table(
             (f"{_inline(metric)}: right \\ said", *map(_inline, confusion.labels)), _confusion_rows(confusion)

@@ -14,6 +14,7 @@ from aigate.core.verdict import CheckOutcome, Moved, Status, Verdict
 from aigate.gating.checks.no_regression import LISTED
 from aigate.gating.integrity import skipped_samples
 from aigate.gating.run_metrics import confusion_of, metric_table
+from aigate.reports.measured import measured
 from aigate.scorers.classification import Confusion
 
 __all__ = ["Answer", "MetricRow", "MovedSample", "SliceRow", "Story", "more_moved", "tell"]
@@ -105,6 +106,7 @@ class Story:
         metrics: Every metric with its baseline and candidate number, and missing scores.
         metrics_over: On which part of the suite these numbers and the confusion matrices rest, in words; empty for the
             whole run.
+        measured: How long answers took and what they cost, one line each; empty where nothing was called.
         confusions: Confusion matrices of the candidate, by metric.
         moved: A few samples that moved, with both answers.
         more_moved: How many more moved.
@@ -122,6 +124,7 @@ class Story:
     slices: tuple[SliceRow, ...]
     metrics: tuple[MetricRow, ...]
     metrics_over: str
+    measured: tuple[str, ...]
     confusions: Mapping[str, Confusion]
     moved: tuple[MovedSample, ...]
     more_moved: int
@@ -160,6 +163,7 @@ def tell(
         slices=tuple(_slices(verdict))[:SHOWN_SLICES],
         metrics=tuple(_metrics(verdict, _asked_part(baseline, candidate))),
         metrics_over=_metrics_over(candidate),
+        measured=measured(candidate, _asked_part(baseline, candidate)),
         confusions=confusion_of(candidate),
         moved=tuple(_sample(check, moved, candidate, baseline) for check, moved in list(unique.values())[:shown]),
         more_moved=max(0, how_many - min(shown, len(unique))),

@@ -67,6 +67,8 @@ def _print(story: Story, console: Console) -> None:
     console.print(_metrics(story.metrics))
     if story.metrics_over:
         console.print(Text(printable(story.metrics_over), style="dim"))
+    for line in story.measured:
+        console.print(Text(printable(line)))
     for metric, confusion in story.confusions.items():
         console.print(_confusion(metric, confusion))
     if story.slices:

@@ -47,6 +47,7 @@ __all__ = [
     "goes_on",
     "prepare",
     "primary_metric",
+    "run_to_end",
     "scorers_of",
     "with_looks",
 ]
@@ -296,6 +297,7 @@ def prepare(suite: Suite, choices: Choices, *, environ: Mapping[str, str]) -> Co
         seed=seed_from(suite.digest) % 2**53,
         commit=git_commit(suite.path),
         started_at=utc_now(),
+        load=_load(plan),
     )
     return Conditions(suite, plan, header, budget=_budget(choices, price, provider), journal=choices.journal)
 
@@ -371,7 +373,7 @@ def execute(
         )
         means = Means.of(plan, budget=conditions.budget, journal=journal)
         with _statistics_loaded_meanwhile(plan):
-            _run_to_end(_Execution(plan, means, writer, conditions.settled, progress, looked).run())
+            run_to_end(_Execution(plan, means, writer, conditions.settled, progress, looked).run())
         return writer.close_run(finished_at=utc_now())
 
 
@@ -567,11 +569,19 @@ def _budget(choices: Choices, price: Price | None, provider: Provider) -> Budget
     return Budget(caps, price=price) if caps and not is_offline(provider) else None
 
 
+def _load(plan: Plan) -> Mapping[str, Any] | None:
+    """What must be equal for latencies to be comparable; None where nothing is called."""
+    if is_offline(plan.provider):
+        return None
+    limited = {} if plan.requests_per_minute is None else {"requests_per_minute": plan.requests_per_minute}
+    return {"engine": "local", "concurrency": plan.concurrency, "timeout_s": plan.timeout_s, **limited}
+
+
 def _renderer(prompt: Prompt | None) -> Callable[[Sample], tuple[Message, ...]]:
     return messages_of if prompt is None else prompt.render
 
 
-def _run_to_end(work: Coroutine[Any, Any, T]) -> T:
+def run_to_end(work: Coroutine[Any, Any, T]) -> T:
     """Run a coroutine, also where an event loop runs already (a notebook): then in a thread of its own."""
     try:
         asyncio.get_running_loop()

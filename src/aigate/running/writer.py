@@ -148,8 +148,12 @@ def begun_run(path: Path) -> RunHeader | None:
 
 
 def _under_plan_of(begun: RunHeader, now: RunHeader) -> RunHeader:
-    """The header with the plan a run was begun with: looks chosen once answers are known would not be planned."""
-    return replace(now, looks=begun.looks, repeats=begun.repeats)
+    """The header with the plan a run was begun with: looks chosen once answers are known would not be planned.
+
+    A run that goes on under another load than it was begun with has none that its latencies could be compared by.
+    """
+    load = now.load if begun.load == now.load else None
+    return replace(now, looks=begun.looks, repeats=begun.repeats, load=load)
 
 
 def _first_repeats(header: RunHeader) -> int:
