@@ -30,11 +30,14 @@ GRADE = {
 }
 
 
+SPEC = MetricSpec("demo", "demo", deterministic=False, judge={"version": "j/1/v1"})
+
+
 @dataclass(frozen=True)
 class Demo:
     """Asks for a grade of the answer."""
 
-    spec: MetricSpec = MetricSpec("demo", "demo", deterministic=False, judge={"version": "j/1/v1"})
+    spec: MetricSpec = SPEC
 
     def applies_to(self, sample):
         return Unscored("not_applicable", "no") if sample.id == "outside" else None
@@ -81,7 +84,7 @@ def judge_of(server, *, parameters=None, **fields):
     options |= fields.pop("options", {})
     provider = make_provider("openai", ProviderSettings(version, options))
     judge = Judge(version, provider.describe(), parameters or {}, **fields.pop("judge", {}))
-    return JudgePlan(judge, provider, **{"retry": RetryPolicy(retries=1, base_s=0.0), "timeout_s": 5.0, **fields})
+    return JudgePlan(judge, provider, **{"retry": RetryPolicy(retries=1, base_s=0.0), "timeout_s": 60.0, **fields})
 
 
 def run(server, samples, *, provider=None, budget=None, journal=None, scorers=(Demo(),), deadline_s=None, **fields):

@@ -31,6 +31,7 @@ class JudgeUse:
         output_tokens: Tokens received.
         cost_usd: US dollars; None where the price is not known.
         served_models: The models that the endpoint says it served, sorted; those of journaled replies too.
+        steering: What in the answer is meant for its judge, in words; empty where nothing is.
     """
 
     calls: int = 0
@@ -39,6 +40,7 @@ class JudgeUse:
     output_tokens: int = 0
     cost_usd: float | None = None
     served_models: tuple[str, ...] = ()
+    steering: tuple[str, ...] = ()
 
     def plus(self, other: JudgeUse) -> JudgeUse:
         """Both together; a cost that is not known adds nothing to one that is."""
@@ -50,11 +52,12 @@ class JudgeUse:
             output_tokens=self.output_tokens + other.output_tokens,
             cost_usd=sum(costs) if costs else None,
             served_models=tuple(sorted({*self.served_models, *other.served_models})),
+            steering=tuple(dict.fromkeys((*self.steering, *other.steering))),
         )
 
     def to_dict(self) -> dict[str, Any]:
         """The use as JSON."""
-        return {
+        whole = {
             "calls": self.calls,
             "from_journal": self.from_journal,
             "input_tokens": self.input_tokens,
@@ -62,6 +65,7 @@ class JudgeUse:
             "cost_usd": self.cost_usd,
             "served_models": list(self.served_models),
         }
+        return {**whole, "steering": list(self.steering)} if self.steering else whole
 
     @classmethod
     def from_dict(cls, row: Mapping[str, Any]) -> JudgeUse:
@@ -73,7 +77,8 @@ class JudgeUse:
         counts = {name: row[name] for name in ("calls", "from_journal", "input_tokens", "output_tokens")}
         if not all(type(count) is int and count >= 0 for count in counts.values()):
             raise ValueError(f"a judge's calls and tokens are counts, got {counts!r}")
-        return cls(**counts, cost_usd=row["cost_usd"], served_models=tuple(row["served_models"]))
+        served, steering = tuple(row["served_models"]), tuple(row.get("steering", ()))
+        return cls(**counts, cost_usd=row["cost_usd"], served_models=served, steering=steering)
 
 
 @dataclass(frozen=True)

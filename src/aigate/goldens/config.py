@@ -40,6 +40,7 @@ __all__ = [
 MAX_CONCURRENCY = 1024
 MAX_JUDGEMENTS = 100  # of one answer
 REPLIES = ("json-schema", "json-object", "text")
+STEERING = ("withhold", "flag")
 MAX_REPEATS = 10_000  # a slip of the keyboard beyond that would fill the memory
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -142,6 +143,7 @@ JUDGE_DEFAULTS: Mapping[str, Any] = MappingProxyType(
         "repeats": 1,
         "reasks": 2,
         "reply": "json-schema",
+        "steering": "withhold",
         "concurrency": 8,
         "timeout-s": 60.0,
         "retries": 4,
@@ -391,6 +393,10 @@ def whole_number(low: int, high: int | None = None) -> Rule:
     )
 
 
+def _one_of(*words: str) -> Rule:
+    return Rule(f"one of {', '.join(words)}", lambda value: isinstance(value, str) and value in words)
+
+
 TEXT = Rule("a string that is not empty", _is_text)
 TABLE = Rule("a table", lambda value: isinstance(value, dict))
 SECONDS = Rule("a number of seconds above 0", lambda value: _is_number(value) and value > 0, float)
@@ -441,7 +447,8 @@ JUDGE_RULES: Mapping[str, Rule] = MappingProxyType(
         "served-models": RULES["served-models"],
         "repeats": whole_number(1, MAX_JUDGEMENTS),
         "reasks": whole_number(0, MAX_JUDGEMENTS),
-        "reply": Rule(f"one of {', '.join(REPLIES)}", lambda value: isinstance(value, str) and value in REPLIES),
+        "reply": _one_of(*REPLIES),
+        "steering": _one_of(*STEERING),
         "concurrency": RULES["concurrency"],
         "timeout-s": SECONDS,
         "retries": RULES["retries"],

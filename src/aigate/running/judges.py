@@ -101,7 +101,9 @@ def judge_plan(
         options = {**whole.get("provider-options", {}), **{key: whole[key] for key in FLAT_OPTIONS if key in whole}}
         if provider == "openai":
             options = {"stream": False, **options}  # nobody waits for the first token of a judgement
-        settings = ProviderSettings(version, options, folder, environ, whole["concurrency"])
+        # AIGATE_BASE_URL is where the candidate answers: what judges it must not end up there without a word.
+        own = {name: value for name, value in environ.items() if name != "AIGATE_BASE_URL"}
+        settings = ProviderSettings(version, options, folder, own, whole["concurrency"])
         provider = make_provider(provider, settings)
     model = provider.describe().get("model")
     return JudgePlan(
@@ -183,6 +185,7 @@ def _judge(whole: Mapping[str, Any], version: VersionId, provider: Mapping[str, 
         repeats=whole["repeats"],
         reasks=whole["reasks"],
         reply=whole["reply"],
+        steering=whole["steering"],
         expected_models=tuple(whole.get("served-models", ())),
     )
 

@@ -27,6 +27,7 @@ from aigate.running.limiter import CircuitBreaker, Limiter
 from aigate.running.prices import Price, priced
 from aigate.scorers.base import JudgedScorer
 from aigate.scorers.judge import Judge, JudgeError, Question, UnusableReplyError, messages_of, read_reply
+from aigate.scorers.steering import flagged, steering_signs, withheld
 
 if TYPE_CHECKING:
     from aigate.running.journal import Journal
@@ -130,6 +131,9 @@ class Judging:
             UsageError: The judge cannot be asked like this at all.
         """
         plan = self.plans[scorer.spec.metric]
+        signs = steering_signs(sample, response.output or "")
+        if signs and plan.judge.steering == "withhold":
+            return withheld(signs), JudgeUse(steering=signs)
         line = self._lines[plan.endpoint]
         votes = range(plan.judge.repeats)
         accesses = [_Access(self, line, plan, scorer.spec, vote, time_left_s) for vote in votes]
@@ -138,10 +142,11 @@ class Judging:
         )
         if error := next((found for found in judged if isinstance(found, BaseException)), None):
             raise error
-        use = JudgeUse()
+        use = JudgeUse(steering=signs)
         for access in accesses:
             use = use.plus(access.use)
-        return mean_of([found for found in judged if isinstance(found, Score | Unscored)]), use
+        score = mean_of([found for found in judged if isinstance(found, Score | Unscored)])
+        return (flagged(score, signs) if signs else score), use
 
     async def aclose(self) -> None:
         """Give back connections."""

@@ -33,6 +33,7 @@ SCORERS = Registry(
         "classification": "aigate.scorers.classification:from_settings",
         "contract": "aigate.scorers.contract:from_settings",
         "exact_match": "aigate.scorers.exact:exact_match",
+        "faithfulness": "aigate.scorers.faithfulness:from_settings",
         "grounding": "aigate.scorers.grounding:from_settings",
         "includes": "aigate.scorers.exact:includes",
         "recorded": "aigate.scorers.recorded:from_settings",

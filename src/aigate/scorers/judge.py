@@ -29,6 +29,7 @@ __all__ = [
     "JudgeError",
     "Question",
     "ReplyForm",
+    "Steering",
     "Template",
     "UnusableReplyError",
     "messages_of",
@@ -40,6 +41,7 @@ __all__ = [
 ]
 
 ReplyForm = Literal["json-schema", "json-object", "text"]
+Steering = Literal["withhold", "flag"]
 REPLY_FORMS: tuple[ReplyForm, ...] = get_args(ReplyForm)
 REASKS = 2
 PROMPTS = "prompts"  # folder beside this file: SCORER/PROMPT_VERSION/STEP.md
@@ -67,6 +69,8 @@ class Judge:
         reasks: How often a reply that cannot be used is asked for again.
         reply: How the form of replies is demanded: by a strict JSON Schema; by JSON mode with the schema in the
             message; or in the message only, for endpoints that refuse both.
+        steering: What becomes of an answer that talks to its judge (`aigate.scorers.steering`): it is not judged, or it
+            is and the verdict names it.
         expected_models: Names the endpoint may report as served; empty: derived from the version.
     """
 
@@ -76,6 +80,7 @@ class Judge:
     repeats: int = 1
     reasks: int = REASKS
     reply: ReplyForm = "json-schema"
+    steering: Steering = "withhold"
     expected_models: tuple[str, ...] = ()
 
     def identity(self, prompts: Mapping[str, str]) -> dict[str, Any]:
@@ -91,6 +96,7 @@ class Judge:
             "repeats": self.repeats,
             "reasks": self.reasks,
             "reply": self.reply,
+            "steering": self.steering,
             "expected_models": list(self.expected_models),
             "prompts": dict(prompts),
         }
@@ -110,6 +116,7 @@ class Judge:
                 repeats=row["repeats"],
                 reasks=row["reasks"],
                 reply=row["reply"],
+                steering=row["steering"],
                 expected_models=tuple(row["expected_models"]),
             )
         except (KeyError, TypeError, ValueError) as error:
