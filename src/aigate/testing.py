@@ -272,7 +272,8 @@ class FakeAccess:
 
 def fake_judge_identity(**fields: Any) -> Judge:
     """A judge that no endpoint stands behind, for `ScorerSettings(judge=...)` in unit tests."""
-    return Judge(**{"version": VersionId.parse("fake-judge/1/v1"), "provider": {"name": "fake"}, **fields})
+    given = {"version": "fake-judge/1/v1", "provider": {"name": "fake"}, **fields}
+    return Judge(**{**given, "version": VersionId.parse(str(given["version"]))})
 
 
 def judged_scorer(name: str, *, judge: Judge | None = None, argument: str = "", **options: Any) -> JudgedScorer:

@@ -5,8 +5,9 @@ gives a verdict per numbered claim and copies the passage that shows it. The sco
 the number of all. Nothing of it is taken on trust that can be checked:
 
 - Each reply must have every id once and no other, verdicts of the three words and no other. Else it is asked again.
-- Claims must be of the answer: half their words, and every number and name, from the answer or the question. A sentence
-  whose words, numbers and names its claims leave out is judged as it stands, so that leaving a claim out gains nothing.
+- Claims must be of the answer: half their words, and every number and name, from the answer or the question, and a word
+  from their own sentence. What is claimed twice counts once. A sentence whose words, numbers and names its claims leave
+  out is judged as it stands, so that leaving a claim out gains nothing.
 - A supported claim needs a quotation that stands in one of the contexts word for word (`aigate.scorers.quotes`); the
   answer is never looked at for it. Else it is asked again. What cannot be used in the end is a judge error, a missing
   score: not 0, since that would be the judge's fault counted against the candidate, and never a support.
@@ -38,7 +39,7 @@ from aigate.scorers.base import JudgedScorer, ScorerSettings
 from aigate.scorers.grounding import content_words
 from aigate.scorers.judge import JudgeAccess, JudgeError, Question, Template, UnusableReplyError, template
 from aigate.scorers.options import metric_option, pattern_option, text_option
-from aigate.scorers.quotes import find_quote
+from aigate.scorers.quotes import find_quote, normalised
 from aigate.scorers.reading import output_of, shown
 from aigate.scorers.shape import is_abstention
 
@@ -55,7 +56,7 @@ MOST_CLAIMS_OF_A_SENTENCE = 20
 LONGEST_CLAIM = 600
 CLAIMS_A_QUESTION = 25
 OWN_WORDS = 0.5  # share of a claim's words that must be the answer's or the question's
-COVERED = 0.5  # share of a sentence's words that its claims must hold
+COVERED = 2 / 3  # share of a sentence's words that its claims must hold
 SUBSTANTIAL_WORDS = 4  # a sentence of fewer words, without a number, need not claim anything
 KEPT_CHARACTERS = 160  # of a claim and of a quotation, in the score's details
 SHOWN_CLAIMS = 5
@@ -232,7 +233,7 @@ class Faithfulness:
         sentences = sentences_of(output, self.abstention)
         if not sentences:
             return Score(0.0, "the answer is empty", details={"outcome": "empty", "claims": []})
-        if all(sentence.abstains for sentence in sentences):
+        if is_abstention(output) or all(sentence.abstains for sentence in sentences):
             return self._abstained(sample, output)
         if len(sentences) > MOST_SENTENCES:
             raise JudgeError(
@@ -296,22 +297,25 @@ def _read_claims(reply: Any, sentences: Sequence[Sentence], question: str) -> tu
     """
     rows = _by_id(reply["sentences"], [sentence.id for sentence in sentences], kind="sentence")
     said = _Words.of(" ".join((question, *(sentence.text for sentence in sentences))))
-    claims: list[Claim] = []
+    claims: dict[str, Claim] = {}  # by what they say: saying one thing twice does not make it count twice
     for sentence in sentences:
-        texts = list(dict.fromkeys(" ".join(text.split()) for text in rows[sentence.id]["claims"]))
+        texts = [" ".join(text.split()) for text in rows[sentence.id]["claims"]]
         _refuse_strange(texts, sentence, said)
-        claims += [Claim("", text, sentence.id) for text in texts]
+        found = [Claim("", text, sentence.id) for text in texts]
         if not sentence.abstains and _leaves_out(sentence.text, texts):
-            claims.append(Claim("", sentence.text, sentence.id, as_it_stands=True))
+            found.append(Claim("", sentence.text, sentence.id, as_it_stands=True))
+        for claim in found:
+            claims.setdefault(normalised(claim.text).rstrip(".!"), claim)
     if len(claims) > MOST_CLAIMS:
         raise UnusableReplyError(f"it made {len(claims)} claims of the answer, and at most {MOST_CLAIMS} can be judged")
-    return tuple(replace(claim, id=f"c{number}") for number, claim in enumerate(claims, start=1))
+    return tuple(replace(claim, id=f"c{number}") for number, claim in enumerate(claims.values(), start=1))
 
 
 def _refuse_strange(texts: Sequence[str], sentence: Sentence, said: _Words) -> None:
     """Refuse claims that are none, and claims that bring in what neither the question nor the answer holds."""
     if len(texts) > MOST_CLAIMS_OF_A_SENTENCE:
         raise UnusableReplyError(f"it made more than {MOST_CLAIMS_OF_A_SENTENCE} claims of {sentence.id}")
+    own = _Words.of(sentence.text).stems
     for text in texts:
         if not _SEEN.search(text) or len(text) > max(LONGEST_CLAIM, 2 * len(sentence.text)):
             raise UnusableReplyError(f"a claim of {sentence.id} is empty or far longer than the sentence")
@@ -322,6 +326,8 @@ def _refuse_strange(texts: Sequence[str], sentence: Sentence, said: _Words) -> N
             raise UnusableReplyError(f"a claim of {sentence.id} has a name that neither question nor answer holds")
         if len(words.stems & said.stems) < OWN_WORDS * len(words.stems):
             raise UnusableReplyError(f"a claim of {sentence.id} is not in the words of the question and the answer")
+        if own and not words.stems & own:
+            raise UnusableReplyError(f"a claim of {sentence.id} has not one word of that sentence")
 
 
 def _leaves_out(sentence: str, claims: Sequence[str]) -> bool:
