@@ -26,13 +26,21 @@ from aigate.running.budget import Budget, BudgetSpentError
 from aigate.running.limiter import CircuitBreaker, Limiter
 from aigate.running.prices import Price, priced
 from aigate.scorers.base import JudgedScorer
-from aigate.scorers.judge import Judge, JudgeError, Question, UnusableReplyError, messages_of, read_reply
+from aigate.scorers.judge import (
+    Judge,
+    JudgeAccess,
+    JudgeError,
+    Question,
+    UnusableReplyError,
+    messages_of,
+    read_reply,
+)
 from aigate.scorers.steering import flagged, steering_signs, withheld
 
 if TYPE_CHECKING:
     from aigate.running.journal import Journal
 
-__all__ = ["JudgePlan", "Judging", "mean_of"]
+__all__ = ["JudgePlan", "Judging", "judgement", "mean_of"]
 
 T = TypeVar("T")
 NO_SAMPLE = Sample("judge", "judge")  # a judge's request belongs to no golden case; providers that call send messages
@@ -131,22 +139,14 @@ class Judging:
             UsageError: The judge cannot be asked like this at all.
         """
         plan = self.plans[scorer.spec.metric]
-        signs = steering_signs(sample, response.output or "")
-        if signs and plan.judge.steering == "withhold":
-            return withheld(signs), JudgeUse(steering=signs)
         line = self._lines[plan.endpoint]
         votes = range(plan.judge.repeats)
         accesses = [_Access(self, line, plan, scorer.spec, vote, time_left_s) for vote in votes]
-        judged = await asyncio.gather(
-            *(_vote(scorer, sample, response, access) for access in accesses), return_exceptions=True
-        )
-        if error := next((found for found in judged if isinstance(found, BaseException)), None):
-            raise error
+        score, signs = await judgement(scorer, sample, response, accesses)
         use = JudgeUse(steering=signs)
         for access in accesses:
             use = use.plus(access.use)
-        score = mean_of([found for found in judged if isinstance(found, Score | Unscored)])
-        return (flagged(score, signs) if signs else score), use
+        return score, use
 
     async def aclose(self) -> None:
         """Give back connections."""
@@ -309,6 +309,26 @@ class _Access:
         self.use = self.use.plus(JudgeUse(from_journal=1, served_models=(served,) if served else ()))
 
 
+async def judgement(
+    scorer: JudgedScorer, sample: Sample, response: Response, accesses: Sequence[JudgeAccess]
+) -> tuple[ScoreOrNot, tuple[str, ...]]:
+    """The score of one answer: one judgement per access, their mean; and what in the answer talks to its judge.
+
+    Raises:
+        Exception: Whatever the scorer or its access raises, but for a judge that gives no judgement.
+    """
+    signs = steering_signs(sample, response.output or "")
+    if signs and accesses[0].judge.steering == "withhold":
+        return withheld(signs), signs
+    votes = await asyncio.gather(
+        *(_vote(scorer, sample, response, access) for access in accesses), return_exceptions=True
+    )
+    if error := next((found for found in votes if isinstance(found, BaseException)), None):
+        raise error
+    score = mean_of([found for found in votes if not isinstance(found, BaseException)])
+    return (flagged(score, signs) if signs else score), signs
+
+
 def mean_of(votes: Sequence[ScoreOrNot]) -> ScoreOrNot:
     """One score of several judgements of one answer: their mean, with the details of the one nearest to it.
 
@@ -327,7 +347,7 @@ def mean_of(votes: Sequence[ScoreOrNot]) -> ScoreOrNot:
     return replace(nearest, value=mean, explanation=explanation, details={**nearest.details, "votes": values})
 
 
-async def _vote(scorer: JudgedScorer, sample: Sample, response: Response, access: _Access) -> ScoreOrNot:
+async def _vote(scorer: JudgedScorer, sample: Sample, response: Response, access: JudgeAccess) -> ScoreOrNot:
     """One judgement; a judge that gives none is a missing score, and what it cost is counted all the same."""
     try:
         return await scorer.judge(sample, response, access)
