@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from aigate.cli.main import Context
     from aigate.core.run import Run
     from aigate.gating.policy import Policy
+    from aigate.running.budget import Estimate
     from aigate.running.evaluation import Choices, Conditions
 
 __all__ = ["add_parser", "most_repeats", "run"]
@@ -298,7 +299,8 @@ def _planned(
         samples, policy, baseline, repeats=prepared.plan.repeats, max_repeats=max_repeats, early_stop=early_stop
     )
     _tell_power(prepared, policy, baseline, most_repeats=max_repeats, context=context)
-    stops = early_stop and not is_offline(prepared.plan.provider)  # what calls nothing is answered whole
+    calls = bool(prepared.plan.judges) or not is_offline(prepared.plan.provider)
+    stops = early_stop and calls  # what calls nothing is answered whole
     settled = settled_by(policy, baseline, anchor) if stops else None
     return with_looks(prepared, looks, settled=settled, first=asked_first(samples, policy))
 
@@ -365,28 +367,56 @@ def _tell_costs(
     found: Chosen, conditions: Conditions, baseline: Run | None, *, out: Path, resume: bool, context: Context
 ) -> None:
     """Say what is about to be asked, and what it will cost, before the first call. Nothing of what is offline."""
+    from aigate.running.evaluation import goes_on
+
+    told = [*_answer_estimates(conditions, baseline), *_judge_estimates(conditions, baseline)]
+    if told and not resume and goes_on(conditions, out):
+        _note(f"going on with the interrupted run in {out}; what it holds is not asked again", context)
+    kept = f"; what stands in {found['journal']} costs nothing" if conditions.journal else ""
+    for line in told:
+        _note(f"{line}{kept}", context)
+
+
+def _answer_estimates(conditions: Conditions, baseline: Run | None) -> Iterable[Estimate]:
+    """What the answers will cost; nothing of what is offline."""
     from aigate.providers.base import is_offline
     from aigate.running.budget import estimate
-    from aigate.running.evaluation import goes_on
 
     plan = conditions.plan
     model = plan.provider.describe().get("model")
-    if is_offline(plan.provider) or not isinstance(model, str):
-        return
-    if not resume and goes_on(conditions, out):
-        _note(f"going on with the interrupted run in {out}; what it holds is not asked again", context)
-    first = conditions.header.looks.looks[0].repeats if conditions.header.looks else plan.repeats
-    told = estimate(
-        [plan.render(sample) for sample in plan.samples],
-        repeats=first,
+    if not is_offline(plan.provider) and isinstance(model, str):
+        yield estimate(
+            [plan.render(sample) for sample in plan.samples],
+            repeats=_first_repeats(conditions),
+            most_repeats=plan.repeats,
+            parameters=plan.parameters,
+            price=plan.price,
+            model=model,
+            baseline=baseline,
+        )
+
+
+def _judge_estimates(conditions: Conditions, baseline: Run | None) -> Iterable[Estimate]:
+    """What judging the answers will cost."""
+    if not conditions.plan.judges:
+        return ()
+    from aigate.running.judging import estimate_judging
+
+    plan = conditions.plan
+    return estimate_judging(
+        plan.scorers,
+        plan.judges,
+        plan.samples,
+        repeats=_first_repeats(conditions),
         most_repeats=plan.repeats,
-        parameters=plan.parameters,
-        price=plan.price,
-        model=model,
         baseline=baseline,
     )
-    kept = f"; answers that stand in {found['journal']} cost nothing" if conditions.journal else ""
-    _note(f"{told}{kept}", context)
+
+
+def _first_repeats(conditions: Conditions) -> int:
+    """The answers per sample that are asked for in any case."""
+    looks = conditions.header.looks
+    return looks.looks[0].repeats if looks else conditions.plan.repeats
 
 
 def _note(text: str, context: Context) -> None:

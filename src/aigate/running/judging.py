@@ -17,15 +17,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from aigate.core.digest import digest_of
 from aigate.core.response import Fault, FaultKind, Response
-from aigate.core.run import JudgeUse
+from aigate.core.run import JudgeUse, Run
 from aigate.core.sample import Message, Sample
 from aigate.core.score import MetricSpec, Score, ScoreOrNot, Unscored
 from aigate.providers.base import Provider, Request, is_offline, journal_identity_of
 from aigate.running.asking import RetryPolicy, ask
-from aigate.running.budget import Budget, BudgetSpentError
+from aigate.running.budget import ASSUMED_OUTPUT_TOKENS, Budget, BudgetSpentError, Estimate, input_tokens_of
 from aigate.running.limiter import CircuitBreaker, Limiter
 from aigate.running.prices import Price, priced
-from aigate.scorers.base import JudgedScorer
+from aigate.scorers.base import JudgedScorer, Scorer, asks_a_judge
 from aigate.scorers.judge import (
     Judge,
     JudgeAccess,
@@ -40,9 +40,10 @@ from aigate.scorers.steering import flagged, steering_signs, withheld
 if TYPE_CHECKING:
     from aigate.running.journal import Journal
 
-__all__ = ["JudgePlan", "Judging", "judgement", "mean_of"]
+__all__ = ["JudgePlan", "Judging", "estimate_judging", "judgement", "mean_of"]
 
 T = TypeVar("T")
+ASSUMED_ANSWER = " ".join(["This sentence stands for one of an answer that is still to come."] * 5)
 NO_SAMPLE = Sample("judge", "judge")  # a judge's request belongs to no golden case; providers that call send messages
 
 
@@ -307,6 +308,68 @@ class _Access:
     def _count_journaled(self, said: Mapping[str, Any]) -> None:
         served = said["response"].get("served_model")
         self.use = self.use.plus(JudgeUse(from_journal=1, served_models=(served,) if served else ()))
+
+
+def estimate_judging(
+    scorers: Sequence[Scorer],
+    plans: Mapping[str, JudgePlan],
+    samples: Sequence[Sample],
+    *,
+    repeats: int,
+    most_repeats: int,
+    baseline: Run | None = None,
+) -> tuple[Estimate, ...]:
+    """What judges will be asked about the answers of a run, one estimate per judge; what is asked again is not in it.
+
+    Args:
+        scorers: Those of the run.
+        plans: The judge of each judged metric.
+        samples: What will be answered.
+        repeats: Answers per sample.
+        most_repeats: Answers per sample where nothing is decided with fewer.
+        baseline: Its answers are taken for those to come; without one, answers of some 60 words.
+    """
+    asked: dict[str, list[Estimate]] = {}
+    for scorer in filter(asks_a_judge, scorers):
+        plan = plans[scorer.spec.metric]
+        concerned = [sample for sample in samples if scorer.applies_to(sample) is None]
+        questions = [q for sample in concerned for q in scorer.questions(sample, _answer_like(sample, baseline))]
+        sent = sum(input_tokens_of(messages_of(question, reply=plan.judge.reply)) for question in questions)
+        calls = len(questions) * plan.judge.repeats
+        received = calls * repeats * ASSUMED_OUTPUT_TOKENS
+        found = Estimate(
+            calls=calls * repeats,
+            most_calls=calls * most_repeats,
+            input_tokens=sent * plan.judge.repeats * repeats,
+            output_tokens=received,
+            assumed=True,
+            cost_usd=None if plan.price is None else plan.price.cost_usd(sent * plan.judge.repeats * repeats, received),
+            price=plan.price,
+            model=str(plan.judge.version),
+            judges=True,
+        )
+        asked.setdefault(plan.endpoint, []).append(found)
+    return tuple(_together(found) for found in asked.values())
+
+
+def _answer_like(sample: Sample, baseline: Run | None) -> str:
+    """An answer as it may come: the baseline's, or a text of usual length."""
+    rows = () if baseline is None else baseline.by_sample.get(sample.id, ())
+    told = next((row.response.output for row in rows if row.response is not None and row.response.output), None)
+    return told or ASSUMED_ANSWER
+
+
+def _together(estimates: Sequence[Estimate]) -> Estimate:
+    """What several scorers ask of one judge."""
+    costs = [found.cost_usd for found in estimates if found.cost_usd is not None]
+    return replace(
+        estimates[0],
+        calls=sum(found.calls for found in estimates),
+        most_calls=sum(found.most_calls for found in estimates),
+        input_tokens=sum(found.input_tokens for found in estimates),
+        output_tokens=sum(found.output_tokens for found in estimates),
+        cost_usd=sum(costs) if costs else None,
+    )
 
 
 async def judgement(
