@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -155,13 +156,16 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
     """Evaluate and decide."""
     from aigate.cli.output import deliver
     from aigate.cli.progress import progress_for
+    from aigate.cli.rejudging import drifted_metrics, judged_alike, judged_anew
     from aigate.gating.decision import gate
     from aigate.running.evaluation import execute
 
+    tell = partial(_note, context=context)
     found, prepared, policy = _prepared(arguments, context)
     baseline, anchor = _baseline(found, context), named_anchor(found, explicit=found.given("anchor"))
     out = Path(arguments.out or _default_out(found, prepared))
     _refuse_to_overwrite(out, {"baseline": baseline, "anchor": anchor})
+    baseline, anchor = judged_alike((baseline, anchor), prepared, policy, out=out, tell=tell)
     conditions = _planned(found, prepared, policy, baseline=baseline, anchor=anchor, context=context)
     _tell_costs(found, conditions, baseline, out=out, resume=arguments.resume, context=context)
     total, planned = conditions.plan.repeats * len(conditions.plan.samples), _told_looks(conditions)
@@ -176,6 +180,9 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
     if conditions.budget is not None and conditions.budget.exhausted:
         _note(f"{conditions.budget.exhausted}; go on with a higher cap and --resume --out {out}", context)
     verdict = gate(candidate, policy, baseline=baseline, anchor=anchor)
+    if drifted := drifted_metrics(verdict, candidate, policy):
+        baseline, anchor = judged_anew((baseline, anchor), drifted, conditions, candidate, out=out, tell=tell)
+        verdict = gate(candidate, policy, baseline=baseline, anchor=anchor)
     return deliver(verdict, candidate, baseline, arguments=arguments, context=context, stored=out)
 
 
@@ -410,6 +417,7 @@ def _judge_estimates(conditions: Conditions, baseline: Run | None) -> Iterable[E
         repeats=_first_repeats(conditions),
         most_repeats=plan.repeats,
         baseline=baseline,
+        anchors=plan.judge_anchors,
     )
 
 
