@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
 
@@ -267,6 +267,8 @@ class Comparison:
         ours, theirs = self.candidate.header.metric(metric), self.baseline.header.metric(metric)
         if ours is None or theirs is None:
             yield self._renamed(metric)
+        elif ours.judge is not None and theirs.judge is not None and replace(ours, judge=theirs.judge) == theirs:
+            yield from self._other_judge(ours, theirs) if ours.judge != theirs.judge else self._relabelled(ours)
         elif ours.to_dict() != theirs.to_dict():
             yield reason(
                 "other-scorer",
@@ -275,6 +277,16 @@ class Comparison:
             )
         else:
             yield from self._relabelled(ours)
+
+    def _other_judge(self, ours: MetricSpec, theirs: MetricSpec) -> Iterable[Reason]:
+        before, now = dict(theirs.judge or {}), dict(ours.judge or {})
+        names = sorted(key for key in {*before, *now} if before.get(key) != now.get(key))
+        told = ", ".join(f"{name} {_brief(before.get(name))} -> {_brief(now.get(name))}" for name in names)
+        yield reason(
+            "other-judge",
+            f"'{ours.metric}' was judged by another judge in the baseline: {told}",
+            "aigate eval judges the baseline's answers again, into RUN.rejudged-baseline.jsonl: compare with that run",
+        )
 
     def _renamed(self, metric: str) -> Reason:
         runs = {"candidate": self.candidate, "baseline": self.baseline}

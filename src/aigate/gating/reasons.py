@@ -44,6 +44,7 @@ REASONS: Mapping[str, str] = {
     "not-shown": "Neither a drop nor its absence could be shown with this many samples.",
     "other-provider": "The runs were answered through different providers or endpoints.",
     "other-parameters": "The runs were made with other request parameters.",
+    "other-judge": "The metric was judged by another model, or with other prompts, in the other run.",
     "other-scorer": "The metric was computed in another way in the other run.",
     "other-suite": "Too few samples are the same in both runs.",
     "prompt-edited": "The prompt's content changed under the same prompt version.",

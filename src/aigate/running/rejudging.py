@@ -24,7 +24,7 @@ from aigate.running.provenance import library_versions, utc_now
 from aigate.running.writer import RunWriter, begun_run
 from aigate.scorers.base import asks_a_judge
 
-__all__ = ["other_judges", "rejudge", "rejudged_header"]
+__all__ = ["holds_answers_of", "other_judges", "rejudge", "rejudged_header"]
 
 _JUDGED = frozenset({Outcome.SCORED, Outcome.JUDGE_ERROR})
 
@@ -44,6 +44,13 @@ def other_judges(baseline: Run, header: RunHeader, metrics: Collection[str]) -> 
         if judged and before != spec and spec.metric in metrics:
             found.append(spec.metric)
     return tuple(found)
+
+
+def holds_answers_of(run: Run, original: Run) -> bool:
+    """Whether a run holds the very answers of another one, judged again."""
+    of_it = run.header.rejudged_from in {original.digest, original.header.rejudged_from} - {None}
+    answers = [{result.key: result.response for result in each.results} for each in (run, original)]
+    return of_it and run.samples == original.samples and answers[0] == answers[1]
 
 
 def rejudged_header(run: Run, header: RunHeader, metrics: Collection[str]) -> RunHeader:
