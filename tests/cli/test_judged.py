@@ -153,13 +153,14 @@ def test_answers_are_judged_and_the_judge_stands_in_the_run(place, suite, switch
     code, _, err, out = place.eval(recording(place, "a", wrong=6), "--threshold", "0.5")
     run = load_run(out)
     assert code == 4  # no baseline yet
-    assert "mean 0.7500 ≥ 0.5" in err, err
+    assert "mean 0.75 ≥ 0.5" in err
     spec = run.header.metric("faithfulness")
     assert spec.judge["version"] == "j/1/v1"
     assert spec.judge["provider"]["base_url"].startswith("http://127.0.0.1")
     assert set(spec.judge["prompts"]) == {"claims", "verdicts"}
     assert len(switch.asked) == 2 * N
-    assert re.search(r"cost of judge of faithfulness: 48 calls, [\d,]+ tokens, 0\.0\d+ USD", err)
+    assert "cost of 24 answers: not told" in err
+    assert re.search(r"cost of judge of faithfulness: 0\.0\d+ USD, 48 calls, [\d,]+ tokens", err)
 
 
 def test_what_judging_will_cost_is_told_before(place, suite):
@@ -172,7 +173,7 @@ def test_run_again_nothing_is_judged_twice(place, suite, switch):
     place.eval(recorded)
     _code, _, err, out = place.eval(recorded, out=place.folder / "again.jsonl")
     assert len(switch.asked) == 2 * N
-    assert "0 calls, 0 tokens; 48 judgements from the journal" in err
+    assert "not known, 0 calls, 0 tokens; 48 judgements from the journal" in err
     assert {use.calls for result in load_run(out).results for use in result.judging.values()} == {0}
 
 
@@ -270,14 +271,13 @@ def test_a_dead_judge_is_an_error_and_never_a_pass(place, suite, switch):
     assert "was given up" in err or "scores of 'faithfulness' are missing" in err
 
 
-def test_answers_that_were_not_judged_are_judged_when_resumed_without_asking_for_them(place, suite, switch):
+def test_answers_that_were_not_judged_are_judged_when_the_run_goes_on(place, suite, switch):
     switch.judge = FakeJudge({"faithfulness_claims": "nonsense"})
     recorded = recording(place, "a")
-    _, _, err, out = place.eval(recorded, "--quiet")
+    *_, out = place.eval(recorded, "--quiet")
     assert load_run(out).ledger.counts[Outcome.JUDGE_ERROR] == N
-    recorded.write_text("")  # the answers are in the run file
     switch.judge = judge_of()
-    _code, _, _err, _ = place.eval(recording(place, "a"), "--resume", "--quiet", out=out)
+    place.eval(recorded, "--resume", "--quiet", out=out)
     assert load_run(out).ledger.counts[Outcome.SCORED] == N
 
 

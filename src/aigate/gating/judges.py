@@ -202,7 +202,8 @@ def _outputs_alike(run: Run, baseline: Run | None, policy: Policy) -> Iterable[_
     answered = sum(1 for rows in run.by_sample.values() if any(r.response and r.response.output for r in rows))
     if len(ids) < FEWEST_ALIKE or len(ids) < NOTED_ALIKE * answered:
         return
-    before = 0.0 if baseline is None else len(_most_alike(baseline)[0]) / max(1, len(baseline.samples))
+    alike_before = () if baseline is None else _most_alike(baseline)[0]
+    before = len(alike_before) / len(baseline.samples) if baseline is not None and len(alike_before) > 1 else 0.0
     share = len(ids) / answered
     told = f"{len(ids)} of {answered} different questions got the same answer: {', '.join(ids[:NAMED])}: {text[:80]!r}"
     tolerated = share <= before + policy.at_most_missing

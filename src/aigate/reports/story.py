@@ -383,16 +383,15 @@ def _costs(run: Run) -> Iterable[str]:
     judged = [spec.metric for spec in run.header.metrics if spec.judge is not None]
     if not judged:
         return
-    fresh = [r.response for r in run.results if r.response is not None and r.response.journaled_at is None]
-    costs = [response.cost_usd for response in fresh if response.cost_usd is not None]
-    calls = sum(response.attempts for response in fresh)
-    yield f"answers: {_plural(calls, 'call')}{f', {sum(costs):.2g} USD' if costs else ''}"
+    given = [r.response for r in run.results if r.response is not None and r.response.journaled_at is None]
+    costs = [response.cost_usd for response in given if response.cost_usd is not None]
+    yield f"{_plural(len(given), 'answer')}: {f'{sum(costs):.2g} USD' if costs else 'not told'}"
     for metric in judged:
         use = judge_use(run, metric)
-        cost = "" if use.cost_usd is None else f", {use.cost_usd:.2g} USD"
+        cost = "not known" if use.cost_usd is None else f"{use.cost_usd:.2g} USD"
         kept = f"; {use.from_journal:,} judgements from the journal" if use.from_journal else ""
-        tokens = use.input_tokens + use.output_tokens
-        yield f"judge of {metric}: {_plural(use.calls, 'call')}, {tokens:,} tokens{cost}{kept}"
+        tokens = f"{use.input_tokens + use.output_tokens:,} tokens"
+        yield f"judge of {metric}: {cost}, {_plural(use.calls, 'call')}, {tokens}{kept}"
 
 
 def _plural(count: int, noun: str) -> str:
