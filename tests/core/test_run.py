@@ -64,6 +64,7 @@ CHANGES = {
     "commit": None,
     "started_at": "",
     "looks": None,
+    "rejudged_from": "sha256:x",
 }
 
 

@@ -234,7 +234,8 @@ def test_an_answer_that_is_judged_twice_costs_once(journal):
     assert len(judge.asked) == 1
     uses = [result.judging["demo"] for result in (*first, *again)]
     assert sorted(use.calls for use in uses) == [0, 0, 1]
-    assert [use.from_journal for use in uses if not use.calls] == [1, 1]
+    assert sorted(use.from_journal for use in uses[:2]) == [0, 0]  # one question, answered in this very run
+    assert uses[2].from_journal == 1
     assert {use.served_models for use in uses} == {("j-1",)}
 
 

@@ -13,7 +13,6 @@ import random as random_module
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from aigate.core.digest import digest_of
@@ -100,7 +99,6 @@ class Judging:
         random: Draws from [0, 1), for retry jitter.
         sleep: Waits between retries.
         clock: Seconds that only grow.
-        now: The time, with a time zone: tells judgements of this run from earlier ones.
     """
 
     def __init__(
@@ -112,10 +110,9 @@ class Judging:
         random: Callable[[], float] = random_module.random,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         clock: Callable[[], float] = time.monotonic,
-        now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self.plans = plans
-        self.began_at = now().isoformat(timespec="seconds")
+        self.given: set[str] = set()  # digests of the questions that were answered in this run, not before it
         self._journal = journal
         self._random, self._sleep, self._clock = random, sleep, clock
         self._lines: dict[str, _Line] = {}
@@ -245,10 +242,11 @@ class _Access:
             fresh.append(found)
             return _kept(response)
 
-        said = await self._said(self._key(self._request(question)), asked)
+        key = self._key(self._request(question))
+        said = await self._said(key, asked)
         if fresh:
             return fresh[0]
-        self._count_journaled(said)
+        self._count_journaled(said, key)
         try:
             return read(read_reply(Response.from_dict(said["response"]), question, reply=self.judge.reply))
         except (KeyError, TypeError, ValueError) as error:
@@ -267,10 +265,11 @@ class _Access:
             fresh.append(response)
             return _kept(response)
 
-        said = await self._said(self._key(request), asked)
+        key = self._key(request)
+        said = await self._said(key, asked)
         if fresh:
             return fresh[0]
-        self._count_journaled(said)
+        self._count_journaled(said, key)
         return Response.from_dict(said["response"])
 
     def count(self, response: Response) -> None:
@@ -289,7 +288,13 @@ class _Access:
         """What the judge says, from the journal where it is there."""
         if self._journal is None or key is None:
             return await asked()
-        return await self._journal.judgement(key, asked)
+
+        async def noted() -> Mapping[str, Any]:
+            found = await asked()
+            self._judging.given.add(digest_of(key))
+            return found
+
+        return await self._journal.judgement(key, noted)
 
     async def _until_usable(self, question: Question, read: Callable[[Any], T]) -> tuple[Response, T]:
         """Ask until a reply can be used, or has been asked for as often as the judge's `reasks` allow."""
@@ -327,10 +332,10 @@ class _Access:
         scorer = f"{self._spec.scorer}/{self._spec.scorer_version}"
         return {**identity, "judge": str(self.judge.version), "scorer": scorer, "judgement": self._vote}
 
-    def _count_journaled(self, said: Mapping[str, Any]) -> None:
-        """Take note of a reply that nobody was asked for; one of this very run is no earlier judgement."""
+    def _count_journaled(self, said: Mapping[str, Any], key: Mapping[str, Any] | None) -> None:
+        """Take note of a reply that was there; one that this very run was given is no earlier judgement."""
         served = said["response"].get("served_model")
-        earlier = said["journaled_at"] < self._judging.began_at
+        earlier = digest_of(key) not in self._judging.given
         self.use = self.use.plus(JudgeUse(from_journal=int(earlier), served_models=(served,) if served else ()))
 
 
