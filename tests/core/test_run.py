@@ -65,6 +65,7 @@ CHANGES = {
     "started_at": "",
     "looks": None,
     "load": {"engine": "local", "concurrency": 8, "timeout_s": 60.0},
+    "rejudged_from": "sha256:x",
 }
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from aigate.cli.options import (
     add_pace,
     add_suite,
     chosen,
+    judge_choices,
     named_anchor,
     named_baseline,
     policy_in_force,
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from aigate.cli.main import Context
     from aigate.core.run import Run
     from aigate.gating.policy import Policy
+    from aigate.running.budget import Estimate
     from aigate.running.evaluation import Choices, Conditions
 
 __all__ = ["add_parser", "choices_from", "implied_provider", "most_repeats", "run"]
@@ -35,7 +38,8 @@ SETTINGS = (
     *("suite", "version", "provider", "recorded", "base_url", "api_key_env", "threshold", "baseline", "anchor"),
     *("repeats", "max_repeats", "early_stop", "concurrency", "timeout_s", "retries", "sample_deadline_s", "deadline_s"),
     *("requests_per_minute", "tokens_per_minute", "max_cost", "max_calls", "max_tokens", "price", "prices"),
-    "journal",
+    *("journal", "judge", "judge_provider", "judge_base_url", "judge_api_key_env", "judge_model", "judge_repeats"),
+    *("judge_concurrency", "judge_price"),
 )
 MOST_REPEATS = 3  # where nobody says how many: two further answers remove most of what scatter they can remove
 
@@ -65,6 +69,15 @@ def add_parser(commands: Any) -> None:
     what.add_argument(
         "--tag", metavar="TAG", action="append", default=[], help="only samples with this tag; a subset cannot pass"
     )
+    judge = parser.add_argument_group("who judges, where a scorer asks a model (suite.toml: [judge])")
+    judge.add_argument("--judge", metavar="ID", help="the judge's version, e.g. gpt-4o-mini/2024-07-18/v1")
+    judge.add_argument("--judge-provider", metavar="NAME", help="as --provider (default openai)")
+    judge.add_argument("--judge-base-url", metavar="URL", help="as --base-url")
+    judge.add_argument("--judge-api-key-env", metavar="NAME", help="as --api-key-env")
+    judge.add_argument("--judge-model", metavar="NAME", help="as --model")
+    judge.add_argument("--judge-repeats", metavar="N", help="judgements per answer; their mean counts (default 1)")
+    judge.add_argument("--judge-concurrency", metavar="N", help="questions in flight (default 8)")
+    judge.add_argument("--judge-price", metavar="IN,OUT", help="as --price")
     how = parser.add_argument_group("how it is decided")
     how.add_argument("--threshold", metavar="T", help="the mean of the primary metric must be at least T, in [0, 1]")
     how.add_argument("--baseline", metavar="NAME|RUN", help="a baseline of the suite, or a run file (default main)")
@@ -107,13 +120,16 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
     """Evaluate and decide."""
     from aigate.cli.output import deliver
     from aigate.cli.progress import progress_for
+    from aigate.cli.rejudging import drifted_metrics, judged_alike, judged_anew
     from aigate.gating.decision import gate
     from aigate.running.evaluation import execute
 
+    tell = partial(_note, context=context)
     found, prepared, policy = _prepared(arguments, context)
     baseline, anchor = _baseline(found, context), named_anchor(found, explicit=found.given("anchor"))
     out = Path(arguments.out or _default_out(found, prepared))
     _refuse_to_overwrite(out, {"baseline": baseline, "anchor": anchor})
+    baseline, anchor = judged_alike((baseline, anchor), prepared, policy, out=out, tell=tell)
     conditions = _planned(found, prepared, policy, baseline=baseline, anchor=anchor, context=context)
     _tell_costs(found, conditions, baseline, out=out, resume=arguments.resume, context=context)
     total, planned = conditions.plan.repeats * len(conditions.plan.samples), _told_looks(conditions)
@@ -128,6 +144,9 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
     if conditions.budget is not None and conditions.budget.exhausted:
         _note(f"{conditions.budget.exhausted}; go on with a higher cap and --resume --out {out}", context)
     verdict = gate(candidate, policy, baseline=baseline, anchor=anchor)
+    if drifted := drifted_metrics(verdict, candidate, policy):
+        baseline, anchor = judged_anew((baseline, anchor), drifted, conditions, candidate, out=out, tell=tell)
+        verdict = gate(candidate, policy, baseline=baseline, anchor=anchor)
     return deliver(verdict, candidate, baseline, arguments=arguments, context=context, stored=out)
 
 
@@ -136,12 +155,13 @@ def _prepared(arguments: argparse.Namespace, context: Context) -> tuple[Chosen, 
     from dataclasses import replace
 
     from aigate.gating.run_metrics import run_metric_names
-    from aigate.running.evaluation import prepare, primary_metric, scorers_of
+    from aigate.running.evaluation import prepare, primary_metric
+    from aigate.running.judges import named_judges, scorers_of
 
     provider = implied_provider(arguments)
     flags = {key: getattr(arguments, key) for key in SETTINGS}
     found = chosen(context, {**flags, "provider": provider})
-    scorers = scorers_of(found.suite)
+    scorers = scorers_of(found.suite, named_judges(found.suite, judge_choices(found)))
     policy = policy_in_force(found, primary_metric(found.suite, scorers))
     policy = replace(policy, strict=policy.strict or arguments.strict)
     policy.require_metrics(
@@ -196,6 +216,7 @@ def choices_from(arguments: argparse.Namespace, found: Chosen) -> Choices:
         price=found["price"],
         prices=None if found["prices"] is None else Path(found["prices"]),
         journal=JournalAt(Path(found["journal"]), found["journal-days"]) if found["journal"] else None,
+        judge=judge_choices(found),
     )
 
 
@@ -250,7 +271,8 @@ def _planned(
         samples, policy, baseline, repeats=prepared.plan.repeats, max_repeats=max_repeats, early_stop=early_stop
     )
     _tell_power(prepared, policy, baseline, most_repeats=max_repeats, context=context)
-    stops = early_stop and not is_offline(prepared.plan.provider)  # what calls nothing is answered whole
+    calls = bool(prepared.plan.judges) or not is_offline(prepared.plan.provider)
+    stops = early_stop and calls  # what calls nothing is answered whole
     settled = settled_by(policy, baseline, anchor) if stops else None
     return with_looks(prepared, looks, settled=settled, first=asked_first(samples, policy))
 
@@ -318,28 +340,57 @@ def _tell_costs(
     found: Chosen, conditions: Conditions, baseline: Run | None, *, out: Path, resume: bool, context: Context
 ) -> None:
     """Say what is about to be asked, and what it will cost, before the first call. Nothing of what is offline."""
+    from aigate.running.evaluation import goes_on
+
+    told = [*_answer_estimates(conditions, baseline), *_judge_estimates(conditions, baseline)]
+    if told and not resume and goes_on(conditions, out):
+        _note(f"going on with the interrupted run in {out}; what it holds is not asked again", context)
+    kept = f"; what stands in {found['journal']} costs nothing" if conditions.journal else ""
+    for line in told:
+        _note(f"{line}{kept}", context)
+
+
+def _answer_estimates(conditions: Conditions, baseline: Run | None) -> Iterable[Estimate]:
+    """What the answers will cost; nothing of what is offline."""
     from aigate.providers.base import is_offline
     from aigate.running.budget import estimate
-    from aigate.running.evaluation import goes_on
 
     plan = conditions.plan
     model = plan.provider.describe().get("model")
-    if is_offline(plan.provider) or not isinstance(model, str):
-        return
-    if not resume and goes_on(conditions, out):
-        _note(f"going on with the interrupted run in {out}; what it holds is not asked again", context)
-    first = conditions.header.looks.looks[0].repeats if conditions.header.looks else plan.repeats
-    told = estimate(
-        [plan.render(sample) for sample in plan.samples],
-        repeats=first,
+    if not is_offline(plan.provider) and isinstance(model, str):
+        yield estimate(
+            [plan.render(sample) for sample in plan.samples],
+            repeats=_first_repeats(conditions),
+            most_repeats=plan.repeats,
+            parameters=plan.parameters,
+            price=plan.price,
+            model=model,
+            baseline=baseline,
+        )
+
+
+def _judge_estimates(conditions: Conditions, baseline: Run | None) -> Iterable[Estimate]:
+    """What judging the answers will cost."""
+    if not conditions.plan.judges:
+        return ()
+    from aigate.running.judging import estimate_judging
+
+    plan = conditions.plan
+    return estimate_judging(
+        plan.scorers,
+        plan.judges,
+        plan.samples,
+        repeats=_first_repeats(conditions),
         most_repeats=plan.repeats,
-        parameters=plan.parameters,
-        price=plan.price,
-        model=model,
         baseline=baseline,
+        anchors=plan.judge_anchors,
     )
-    kept = f"; answers that stand in {found['journal']} cost nothing" if conditions.journal else ""
-    _note(f"{told}{kept}", context)
+
+
+def _first_repeats(conditions: Conditions) -> int:
+    """The answers per sample that are asked for in any case."""
+    looks = conditions.header.looks
+    return looks.looks[0].repeats if looks else conditions.plan.repeats
 
 
 def _told_looks(conditions: Conditions) -> int:

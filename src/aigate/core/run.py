@@ -14,10 +14,133 @@ from aigate.core.sample import Sample
 from aigate.core.score import MetricSpec, ScoreOrNot, score_from_dict
 from aigate.core.version import VersionId
 
-__all__ = ["RUN_FORMAT", "Result", "Run", "RunHeader"]
+__all__ = ["RUN_FORMAT", "AnchorScore", "AnchorsJudged", "JudgeUse", "Result", "Run", "RunHeader"]
 
 RUN_FORMAT = "aigate.run/1"
 MOST_REPEATS = 10_000  # more are a broken header, which would otherwise take all memory
+
+
+@dataclass(frozen=True, slots=True)
+class JudgeUse:
+    """What one metric's judge was asked for one answer, and what it cost: told apart from the answer's own cost.
+
+    Attributes:
+        calls: Calls made, retries and further attempts included.
+        from_journal: Questions whose reply was given before this run, and taken from the journal: it cost nothing now.
+        input_tokens: Tokens sent by the calls that told; of this run only.
+        output_tokens: Tokens received.
+        cost_usd: US dollars; None where the price is not known.
+        served_models: The models that the endpoint says it served, sorted; those of journaled replies too.
+        steering: What in the answer is meant for its judge, in words; empty where nothing is.
+    """
+
+    calls: int = 0
+    from_journal: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost_usd: float | None = None
+    served_models: tuple[str, ...] = ()
+    steering: tuple[str, ...] = ()
+
+    def plus(self, other: JudgeUse) -> JudgeUse:
+        """Both together; a cost that is not known adds nothing to one that is."""
+        costs = [cost for cost in (self.cost_usd, other.cost_usd) if cost is not None]
+        return JudgeUse(
+            calls=self.calls + other.calls,
+            from_journal=self.from_journal + other.from_journal,
+            input_tokens=self.input_tokens + other.input_tokens,
+            output_tokens=self.output_tokens + other.output_tokens,
+            cost_usd=sum(costs) if costs else None,
+            served_models=tuple(sorted({*self.served_models, *other.served_models})),
+            steering=tuple(dict.fromkeys((*self.steering, *other.steering))),
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """The use as JSON."""
+        whole = {
+            "calls": self.calls,
+            "from_journal": self.from_journal,
+            "input_tokens": self.input_tokens,
+            "output_tokens": self.output_tokens,
+            "cost_usd": self.cost_usd,
+            "served_models": list(self.served_models),
+        }
+        return {**whole, "steering": list(self.steering)} if self.steering else whole
+
+    @classmethod
+    def from_dict(cls, row: Mapping[str, Any]) -> JudgeUse:
+        """The inverse of `to_dict`.
+
+        Raises:
+            KeyError, TypeError, ValueError: The row is no use of a judge.
+        """
+        counts = {name: row[name] for name in ("calls", "from_journal", "input_tokens", "output_tokens")}
+        if not all(type(count) is int and count >= 0 for count in counts.values()):
+            raise ValueError(f"a judge's calls and tokens are counts, got {counts!r}")
+        served, steering = tuple(row["served_models"]), tuple(row.get("steering", ()))
+        return cls(**counts, cost_usd=row["cost_usd"], served_models=served, steering=steering)
+
+
+@dataclass(frozen=True, slots=True)
+class AnchorScore:
+    """What a judge said in this run of one labelled answer.
+
+    Attributes:
+        id: Which anchor.
+        digest: Of the whole row: one that was edited is another anchor.
+        label: The score it deserves.
+        score: The score it got; None where the judge gave none.
+        why: Why it gave none.
+    """
+
+    id: str
+    digest: str
+    label: float
+    score: float | None
+    why: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The anchor as JSON."""
+        whole = {"id": self.id, "digest": self.digest, "label": self.label, "score": self.score}
+        return {**whole, "why": self.why} if self.why else whole
+
+    @classmethod
+    def from_dict(cls, row: Mapping[str, Any]) -> AnchorScore:
+        """The inverse of `to_dict`.
+
+        Raises:
+            KeyError, TypeError, ValueError: The row is none.
+        """
+        found = cls(row["id"], row["digest"], float(row["label"]), row["score"], row.get("why", ""))
+        if found.score is not None and not 0.0 <= found.score <= 1.0:
+            raise ValueError(f"anchor {found.id!r}: the score {found.score!r} lies outside [0, 1]")
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class AnchorsJudged:
+    """What one metric's judge said of all its anchors, and what that cost.
+
+    Attributes:
+        rows: In the order of the suite's file.
+        use: What the judge was asked for them.
+    """
+
+    rows: tuple[AnchorScore, ...]
+    use: JudgeUse = field(default_factory=JudgeUse)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The anchors as JSON."""
+        return {"rows": [row.to_dict() for row in self.rows], "use": self.use.to_dict()}
+
+    @classmethod
+    def from_dict(cls, row: Mapping[str, Any]) -> AnchorsJudged:
+        """The inverse of `to_dict`.
+
+        Raises:
+            KeyError, TypeError, ValueError: The row is none.
+        """
+        return cls(tuple(AnchorScore.from_dict(found) for found in row["rows"]), JudgeUse.from_dict(row["use"]))
 
 
 @dataclass(frozen=True)
@@ -30,6 +153,7 @@ class Result:
         outcome: How it ended; exactly one.
         response: The answer or fault; None when nothing was asked.
         scores: Per metric, a score or why there is none.
+        judging: Per judged metric, what its judge was asked.
     """
 
     sample_id: str
@@ -37,6 +161,7 @@ class Result:
     outcome: Outcome
     response: Response | None
     scores: Mapping[str, ScoreOrNot]
+    judging: Mapping[str, JudgeUse] = field(default_factory=dict)
 
     @property
     def key(self) -> tuple[str, int]:
@@ -45,13 +170,16 @@ class Result:
 
     def to_dict(self) -> dict[str, Any]:
         """The result as JSON, without its sample."""
-        return {
+        whole = {
             "id": self.sample_id,
             "repeat": self.repeat,
             "outcome": str(self.outcome),
             "response": None if self.response is None else self.response.to_dict(),
             "scores": {metric: score.to_dict() for metric, score in self.scores.items()},
         }
+        if self.judging:
+            whole["judging"] = {metric: use.to_dict() for metric, use in self.judging.items()}
+        return whole
 
     @classmethod
     def from_dict(cls, row: Mapping[str, Any]) -> Result:
@@ -67,6 +195,7 @@ class Result:
             outcome=Outcome(row["outcome"]),
             response=None if response is None else Response.from_dict(response),
             scores={metric: score_from_dict(score) for metric, score in row["scores"].items()},
+            judging={metric: JudgeUse.from_dict(use) for metric, use in row.get("judging", {}).items()},
         )
 
 
@@ -96,6 +225,7 @@ class RunHeader:
         load: Under which load answers were asked for: `engine`, `concurrency`, `timeout_s`, `requests_per_minute` where
             limited. Latencies measured under another load cannot be compared. None: nothing was called, or parts of the
             run had different ones.
+        rejudged_from: The digest of the run whose answers these are, judged again; None for a run of its own.
     """
 
     version: VersionId
@@ -117,6 +247,7 @@ class RunHeader:
     started_at: str = ""
     looks: LookPlan | None = None
     load: Mapping[str, Any] | None = None
+    rejudged_from: str | None = None
 
     def metric(self, name: str) -> MetricSpec | None:
         """The spec of a metric, or None when the run did not compute it."""
@@ -151,6 +282,7 @@ class RunHeader:
             "commit": self.commit,
             "started_at": self.started_at,
             **({} if self.load is None else {"load": dict(self.load)}),
+            **({} if self.rejudged_from is None else {"rejudged_from": self.rejudged_from}),
         }
 
     @classmethod
@@ -188,6 +320,7 @@ class RunHeader:
             started_at=row["started_at"],
             looks=LookPlan.from_dict(row["looks"]) if row.get("looks") is not None else None,  # not there before 0.2
             load=row.get("load"),
+            rejudged_from=row.get("rejudged_from"),
         )
 
     def same_conditions(self) -> Mapping[str, Any]:
@@ -228,6 +361,7 @@ class Run:
         digest: The run file's digest (see `aigate.core.runfile`).
         finished_at: UTC, ISO 8601.
         source: Where it was read from, for messages; not part of its identity.
+        judge_anchors: What the judge of each judged metric said of the suite's labelled answers.
     """
 
     header: RunHeader
@@ -236,6 +370,7 @@ class Run:
     digest: str
     finished_at: str = ""
     source: str = ""
+    judge_anchors: Mapping[str, AnchorsJudged] = field(default_factory=dict)
 
     @property
     def version(self) -> VersionId:
