@@ -32,7 +32,7 @@ from aigate.goldens.samples import SAMPLE_FIELDS, load_samples
 from aigate.goldens.suite import load_suite
 from aigate.providers.base import PROVIDERS
 from aigate.providers.replay import load_recorded
-from aigate.running.evaluation import scorers_of
+from aigate.running.judges import scorers_of
 from aigate.scorers.base import SCORERS
 from aigate.testing import LoopbackServer
 

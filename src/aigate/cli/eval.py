@@ -14,6 +14,7 @@ from aigate.cli.options import (
     add_format,
     add_suite,
     chosen,
+    judge_choices,
     named_anchor,
     named_baseline,
     policy_in_force,
@@ -32,7 +33,8 @@ SETTINGS = (
     *("suite", "version", "provider", "recorded", "base_url", "api_key_env", "threshold", "baseline", "anchor"),
     *("repeats", "max_repeats", "early_stop", "concurrency", "timeout_s", "retries", "sample_deadline_s", "deadline_s"),
     *("requests_per_minute", "tokens_per_minute", "max_cost", "max_calls", "max_tokens", "price", "prices"),
-    "journal",
+    *("journal", "judge", "judge_provider", "judge_base_url", "judge_api_key_env", "judge_model", "judge_repeats"),
+    *("judge_concurrency", "judge_price"),
 )
 MOST_REPEATS = 3  # where nobody says how many: two further answers remove most of what scatter they can remove
 
@@ -80,6 +82,15 @@ def add_parser(commands: Any) -> None:
     what.add_argument(
         "--tag", metavar="TAG", action="append", default=[], help="only samples with this tag; a subset cannot pass"
     )
+    judge = parser.add_argument_group("who judges, where a scorer asks a model (suite.toml: [judge])")
+    judge.add_argument("--judge", metavar="ID", help="the judge's version, e.g. gpt-4o-mini/2024-07-18/v1")
+    judge.add_argument("--judge-provider", metavar="NAME", help="as --provider (default openai)")
+    judge.add_argument("--judge-base-url", metavar="URL", help="as --base-url")
+    judge.add_argument("--judge-api-key-env", metavar="NAME", help="as --api-key-env")
+    judge.add_argument("--judge-model", metavar="NAME", help="as --model")
+    judge.add_argument("--judge-repeats", metavar="N", help="judgements per answer; their mean counts (default 1)")
+    judge.add_argument("--judge-concurrency", metavar="N", help="questions in flight (default 8)")
+    judge.add_argument("--judge-price", metavar="IN,OUT", help="as --price")
     how = parser.add_argument_group("how it is decided")
     how.add_argument("--threshold", metavar="T", help="the mean of the primary metric must be at least T, in [0, 1]")
     how.add_argument("--baseline", metavar="NAME|RUN", help="a baseline of the suite, or a run file (default main)")
@@ -172,12 +183,13 @@ def _prepared(arguments: argparse.Namespace, context: Context) -> tuple[Chosen, 
     from dataclasses import replace
 
     from aigate.gating.run_metrics import run_metric_names
-    from aigate.running.evaluation import prepare, primary_metric, scorers_of
+    from aigate.running.evaluation import prepare, primary_metric
+    from aigate.running.judges import named_judges, scorers_of
 
     provider = _implied_provider(arguments)
     flags = {key: getattr(arguments, key) for key in SETTINGS}
     found = chosen(context, {**flags, "provider": provider})
-    scorers = scorers_of(found.suite)
+    scorers = scorers_of(found.suite, named_judges(found.suite, judge_choices(found)))
     policy = policy_in_force(found, primary_metric(found.suite, scorers))
     policy = replace(policy, strict=policy.strict or arguments.strict)
     policy.require_metrics(
@@ -231,6 +243,7 @@ def _choices(arguments: argparse.Namespace, found: Chosen) -> Choices:
         price=found["price"],
         prices=None if found["prices"] is None else Path(found["prices"]),
         journal=JournalAt(Path(found["journal"]), found["journal-days"]) if found["journal"] else None,
+        judge=judge_choices(found),
     )
 
 

@@ -83,7 +83,8 @@ def _with_scorers_and_policy(path: Path, context: Context) -> tuple[list[str], l
     from aigate.gating.policy import Policy
     from aigate.gating.run_metrics import run_metric_names
     from aigate.goldens.suite import load_suite
-    from aigate.running.evaluation import primary_metric, scorers_of
+    from aigate.running.evaluation import primary_metric
+    from aigate.running.judges import scorers_of
 
     where = f"{path / 'suite.toml'}: [policy]"
     try:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from aigate.gating.policy import Policy
     from aigate.goldens.settings import Setting
     from aigate.goldens.suite import Suite
+    from aigate.running.judges import JudgeChoices
 
 __all__ = [
     "Chosen",
@@ -21,6 +22,7 @@ __all__ = [
     "add_format",
     "add_suite",
     "chosen",
+    "judge_choices",
     "named_anchor",
     "named_baseline",
     "policy_in_force",
@@ -99,6 +101,16 @@ def chosen(context: Context, flags: Mapping[str, Any]) -> Chosen:
         )
     suite = load_suite(Path(first["suite"].value), root=context.cwd)
     return Chosen(suite, resolve_settings(**places, suite=suite.config))
+
+
+def judge_choices(found: Chosen) -> JudgeChoices:
+    """What flags, the environment and pyproject.toml say about the judge; what suite.toml says stands in the suite."""
+    from aigate.goldens.settings import JUDGE_KEYS
+    from aigate.running.judges import JudgeChoices
+
+    given = {key: name for key, name in JUDGE_KEYS.items() if found.given(key) and found[key] is not None}
+    over = {name: found[key] for key, name in given.items() if found.asked_for(key)}
+    return JudgeChoices(over, {name: found[key] for key, name in given.items() if name not in over})
 
 
 def policy_in_force(found: Chosen, primary: str) -> Policy:

@@ -14,10 +14,71 @@ from aigate.core.sample import Sample
 from aigate.core.score import MetricSpec, ScoreOrNot, score_from_dict
 from aigate.core.version import VersionId
 
-__all__ = ["RUN_FORMAT", "Result", "Run", "RunHeader"]
+__all__ = ["RUN_FORMAT", "JudgeUse", "Result", "Run", "RunHeader"]
 
 RUN_FORMAT = "aigate.run/1"
 MOST_REPEATS = 10_000  # more are a broken header, which would otherwise take all memory
+
+
+@dataclass(frozen=True, slots=True)
+class JudgeUse:
+    """What one metric's judge was asked for one answer, and what it cost: told apart from the answer's own cost.
+
+    Attributes:
+        calls: Calls made, retries and further attempts included.
+        from_journal: Questions whose reply was taken from the journal; they cost nothing.
+        input_tokens: Tokens sent by the calls that told; of this run only.
+        output_tokens: Tokens received.
+        cost_usd: US dollars; None where the price is not known.
+        served_models: The models that the endpoint says it served, sorted; those of journaled replies too.
+        steering: What in the answer is meant for its judge, in words; empty where nothing is.
+    """
+
+    calls: int = 0
+    from_journal: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost_usd: float | None = None
+    served_models: tuple[str, ...] = ()
+    steering: tuple[str, ...] = ()
+
+    def plus(self, other: JudgeUse) -> JudgeUse:
+        """Both together; a cost that is not known adds nothing to one that is."""
+        costs = [cost for cost in (self.cost_usd, other.cost_usd) if cost is not None]
+        return JudgeUse(
+            calls=self.calls + other.calls,
+            from_journal=self.from_journal + other.from_journal,
+            input_tokens=self.input_tokens + other.input_tokens,
+            output_tokens=self.output_tokens + other.output_tokens,
+            cost_usd=sum(costs) if costs else None,
+            served_models=tuple(sorted({*self.served_models, *other.served_models})),
+            steering=tuple(dict.fromkeys((*self.steering, *other.steering))),
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """The use as JSON."""
+        whole = {
+            "calls": self.calls,
+            "from_journal": self.from_journal,
+            "input_tokens": self.input_tokens,
+            "output_tokens": self.output_tokens,
+            "cost_usd": self.cost_usd,
+            "served_models": list(self.served_models),
+        }
+        return {**whole, "steering": list(self.steering)} if self.steering else whole
+
+    @classmethod
+    def from_dict(cls, row: Mapping[str, Any]) -> JudgeUse:
+        """The inverse of `to_dict`.
+
+        Raises:
+            KeyError, TypeError, ValueError: The row is no use of a judge.
+        """
+        counts = {name: row[name] for name in ("calls", "from_journal", "input_tokens", "output_tokens")}
+        if not all(type(count) is int and count >= 0 for count in counts.values()):
+            raise ValueError(f"a judge's calls and tokens are counts, got {counts!r}")
+        served, steering = tuple(row["served_models"]), tuple(row.get("steering", ()))
+        return cls(**counts, cost_usd=row["cost_usd"], served_models=served, steering=steering)
 
 
 @dataclass(frozen=True)
@@ -30,6 +91,7 @@ class Result:
         outcome: How it ended; exactly one.
         response: The answer or fault; None when nothing was asked.
         scores: Per metric, a score or why there is none.
+        judging: Per judged metric, what its judge was asked.
     """
 
     sample_id: str
@@ -37,6 +99,7 @@ class Result:
     outcome: Outcome
     response: Response | None
     scores: Mapping[str, ScoreOrNot]
+    judging: Mapping[str, JudgeUse] = field(default_factory=dict)
 
     @property
     def key(self) -> tuple[str, int]:
@@ -45,13 +108,16 @@ class Result:
 
     def to_dict(self) -> dict[str, Any]:
         """The result as JSON, without its sample."""
-        return {
+        whole = {
             "id": self.sample_id,
             "repeat": self.repeat,
             "outcome": str(self.outcome),
             "response": None if self.response is None else self.response.to_dict(),
             "scores": {metric: score.to_dict() for metric, score in self.scores.items()},
         }
+        if self.judging:
+            whole["judging"] = {metric: use.to_dict() for metric, use in self.judging.items()}
+        return whole
 
     @classmethod
     def from_dict(cls, row: Mapping[str, Any]) -> Result:
@@ -67,6 +133,7 @@ class Result:
             outcome=Outcome(row["outcome"]),
             response=None if response is None else Response.from_dict(response),
             scores={metric: score_from_dict(score) for metric, score in row["scores"].items()},
+            judging={metric: JudgeUse.from_dict(use) for metric, use in row.get("judging", {}).items()},
         )
 
 

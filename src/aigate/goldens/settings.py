@@ -18,6 +18,8 @@ from aigate.errors import ConfigError, VersionIdError
 from aigate.goldens.config import (
     ABOVE_ZERO,
     DEFAULTS,
+    JUDGE_DEFAULTS,
+    JUDGE_RULES,
     RULES,
     SECONDS,
     TEXT,
@@ -27,11 +29,21 @@ from aigate.goldens.config import (
     whole_number,
 )
 
-__all__ = ["SETTING_KEYS", "Setting", "find_pyproject", "resolve_settings"]
+__all__ = ["JUDGE_KEYS", "SETTING_KEYS", "Setting", "find_pyproject", "resolve_settings"]
 
 PREFIX = "AIGATE_"
 PATH_KEYS = ("suite", "recorded", "out-dir", "journal", "prices")  # in a file, relative to its folder
 OPTION_KEYS = ("recorded", "base-url", "api-key-env")  # suite.toml holds these under [provider-options]
+JUDGE_KEYS: Mapping[str, str] = MappingProxyType(
+    {
+        "judge": "version",
+        **{
+            f"judge-{key}": key
+            for key in ("provider", "base-url", "api-key-env", "model", "repeats", "concurrency", "price")
+        },
+    }
+)
+"""Settings about the judge, and the keys of `[judge]` in suite.toml that they are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +122,7 @@ def _from_suite(suite: SuiteConfig | None) -> dict[str, Setting]:
     origin = str(suite.source)
     values = {key: getattr(suite, key.replace("-", "_")) for key in SUITE_KEYS}
     values |= {key: suite.provider_options.get(key) for key in OPTION_KEYS}
+    values |= {key: (suite.judge or {}).get(name) for key, name in JUDGE_KEYS.items()}
     return {
         key: Setting(_read(key, _placed(key, value, suite.source.parent), origin), origin)
         for key, value in values.items()
@@ -209,6 +222,7 @@ _RULES: Mapping[str, Rule] = MappingProxyType(
         "base-url": TEXT,
         "api-key-env": Rule("a string", lambda value: isinstance(value, str)),  # empty: a server without keys
         "out-dir": TEXT,
+        **{key: JUDGE_RULES[name] for key, name in JUDGE_KEYS.items()},
     }
 )
 
@@ -220,6 +234,7 @@ _OWN_DEFAULTS: Mapping[str, Any] = {
     "out-dir": ".aigate/runs",
     "journal": ".aigate/journal.sqlite",
     "journal-days": 1.0,
+    **{key: JUDGE_DEFAULTS[name] for key, name in JUDGE_KEYS.items() if name in JUDGE_DEFAULTS},
 }
 _DEFAULTS = {
     key: Setting(_OWN_DEFAULTS.get(key, DEFAULTS.get(key.replace("-", "_"))), "default") for key in SETTING_KEYS

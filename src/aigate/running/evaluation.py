@@ -20,18 +20,19 @@ from aigate.core.run import Result, Run, RunHeader
 from aigate.core.sample import Message, Sample
 from aigate.core.version import VersionId
 from aigate.errors import ConfigError, UsageError
-from aigate.goldens.config import DEFAULTS, ScorerEntry
+from aigate.goldens.config import DEFAULTS
 from aigate.goldens.prompts import Prompt, messages_of
 from aigate.goldens.suite import Suite, load_suite
 from aigate.providers.base import Provider, ProviderSettings, has_journal_identity, is_offline, make_provider
 from aigate.running.asking import RetryPolicy
 from aigate.running.budget import Budget, Caps
 from aigate.running.engine import Means, Plan, run_plan
+from aigate.running.judges import JudgeChoices, judge_plans, scorers_of
 from aigate.running.prices import Price, find_price
 from aigate.running.provenance import git_commit, library_versions, utc_now
 from aigate.running.schedule import run_at_look
 from aigate.running.writer import RunWriter, begun_run
-from aigate.scorers.base import Scorer, ScorerSettings, make_scorer
+from aigate.scorers.base import Scorer
 
 if TYPE_CHECKING:
     from aigate.running.journal import Journal
@@ -137,6 +138,7 @@ class Choices:
     price: str | None = None
     prices: Path | None = None
     journal: JournalAt | None = None
+    judge: JudgeChoices = field(default_factory=JudgeChoices)
 
 
 def evaluate(
@@ -158,6 +160,7 @@ def evaluate(
     max_calls: int | None = None,
     max_tokens: int | None = None,
     price: str | None = None,
+    judge: Mapping[str, Any] | str | None = None,
     journal: Path | str | None = JOURNAL,
     out: Path | str | None = None,
     resume: bool = False,
@@ -191,6 +194,8 @@ def evaluate(
         max_calls: Calls at most, retries included.
         max_tokens: Tokens sent and received at most.
         price: US dollars per million tokens, "INPUT,OUTPUT", where the price table does not know the model.
+        judge: The model that judges: a version, or keys of `[judge]` as suite.toml has them; these win over suite.toml.
+            `provider` may also be a `Provider`.
         journal: The file in which paid answers are kept, and looked for first; None for none. Only answers of providers
             that say what decides them (`openai`) are kept.
         out: The run file; default: a temporary one, gone when this returns.
@@ -232,6 +237,7 @@ def evaluate(
         max_tokens=max_tokens,
         price=price,
         journal=None if journal is None else JournalAt(Path(journal)),
+        judge=JudgeChoices.of(judge),
     )
     loaded = suite if isinstance(suite, Suite) else load_suite(Path(suite))
     prepared = prepare(loaded, choices, environ=os.environ if environ is None else environ)
@@ -252,7 +258,9 @@ def prepare(suite: Suite, choices: Choices, *, environ: Mapping[str, str]) -> Co
     config = suite.config
     version = _version(suite, choices)
     prompt = suite.prompt_for(version)
-    scorers = scorers_of(suite)
+    own_prices = _own_prices(suite, choices)
+    judges = judge_plans(suite, choices.judge, environ=environ, prices=own_prices)
+    scorers = scorers_of(suite, judges)
     samples, subset = suite.select(choices.limit, choices.tags)
     concurrency = choices.concurrency or config.concurrency or DEFAULTS["concurrency"]
     provider = _provider(suite, choices, version, environ, concurrency)
@@ -260,7 +268,7 @@ def prepare(suite: Suite, choices: Choices, *, environ: Mapping[str, str]) -> Co
     for sample in samples:  # a prompt that cannot be rendered is found before anything is paid for
         render(sample)
     repeats = choices.repeats or config.repeats or DEFAULTS["repeats"]
-    price = _price(suite, choices, provider)
+    price = _price(suite, choices, provider, own_prices)
     retries = config.retries if choices.retries is None else choices.retries
     plan = Plan(
         samples=samples,
@@ -277,6 +285,7 @@ def prepare(suite: Suite, choices: Choices, *, environ: Mapping[str, str]) -> Co
         requests_per_minute=choices.requests_per_minute or config.requests_per_minute,
         tokens_per_minute=choices.tokens_per_minute or config.tokens_per_minute,
         price=price,
+        judges={scorer.spec.metric: judge for scorer, judge in zip(scorers, judges, strict=True) if judge is not None},
     )
     header = RunHeader(
         version=version,
@@ -297,7 +306,7 @@ def prepare(suite: Suite, choices: Choices, *, environ: Mapping[str, str]) -> Co
         commit=git_commit(suite.path),
         started_at=utc_now(),
     )
-    return Conditions(suite, plan, header, budget=_budget(choices, price, provider), journal=choices.journal)
+    return Conditions(suite, plan, header, budget=_budget(choices, plan), journal=choices.journal)
 
 
 def with_looks(
@@ -368,6 +377,7 @@ def execute(
             looks=writer.header.looks,
             seed=writer.header.seed,
             done=frozenset(result.key for result in writer.kept),
+            answered=writer.answered,
         )
         means = Means.of(plan, budget=conditions.budget, journal=journal)
         with _statistics_loaded_meanwhile(plan):
@@ -391,7 +401,7 @@ def goes_on(conditions: Conditions, out: Path) -> bool:
 @contextmanager
 def _statistics_loaded_meanwhile(plan: Plan) -> Iterator[None]:
     """Import what the gate will need while answers are awaited; where nothing is awaited it would gain nothing."""
-    if is_offline(plan.provider):
+    if is_offline(plan.provider) and not plan.judges:
         yield
         return
     from aigate.stats import special
@@ -407,8 +417,9 @@ def _statistics_loaded_meanwhile(plan: Plan) -> Iterator[None]:
 @contextmanager
 def _opened(conditions: Conditions) -> Iterator[Journal | None]:
     """The journal, where there is one and the provider's answers may be kept."""
-    at = conditions.journal
-    if at is None or not has_journal_identity(conditions.plan.provider):
+    at, plan = conditions.journal, conditions.plan
+    asked = (plan.provider, *(judge.provider for judge in plan.judges.values()))
+    if at is None or not any(map(has_journal_identity, asked)):
         yield None
         return
     from aigate.running.journal import Journal
@@ -473,27 +484,6 @@ class _Execution:
             self._looked(Looked(look, planned, settled, self._not_asked, len(self._tasks)))
 
 
-def scorers_of(suite: Suite) -> tuple[Scorer, ...]:
-    """The suite's scorers, made.
-
-    Raises:
-        ConfigError: An unknown scorer or option, or two scorers for one metric.
-        MissingExtraError: A scorer needs a package that is not installed.
-    """
-    entries: tuple[ScorerEntry, ...] = suite.config.scorers or DEFAULTS["scorers"]
-    scorers = tuple(
-        make_scorer(ScorerSettings(entry.name, entry.argument, entry.options, suite.contract)) for entry in entries
-    )
-    names = [scorer.spec.metric for scorer in scorers]
-    for name in names:
-        if names.count(name) > 1:
-            raise ConfigError(
-                f"{suite.path / 'suite.toml'}: two scorers compute the metric '{name}'",
-                hint="give one of them another name: {scorer = ..., metric = ...}",
-            )
-    return scorers
-
-
 def primary_metric(suite: Suite, scorers: Sequence[Scorer]) -> str:
     """The metric `--threshold` speaks of: `primary-metric`, or that of the first scorer.
 
@@ -551,20 +541,35 @@ def _provider(
     )
 
 
-def _price(suite: Suite, choices: Choices, provider: Provider) -> Price | None:
+def _own_prices(suite: Suite, choices: Choices) -> Path | None:
+    """The user's own table of prices."""
+    if choices.prices is None and suite.config.prices is not None:
+        return suite.path / suite.config.prices
+    return choices.prices
+
+
+def _price(suite: Suite, choices: Choices, provider: Provider, table: Path | None) -> Price | None:
     """What the model costs, where anybody says so."""
-    own = choices.prices
-    if own is None and suite.config.prices is not None:
-        own = suite.path / suite.config.prices
     model = provider.describe().get("model")
     given = choices.price or suite.config.price
-    return find_price(model if isinstance(model, str) else None, given=given, table=own)
+    return find_price(model if isinstance(model, str) else None, given=given, table=table)
 
 
-def _budget(choices: Choices, price: Price | None, provider: Provider) -> Budget | None:
-    """The caps, where there are any and the provider can use anything."""
+def _budget(choices: Choices, plan: Plan) -> Budget | None:
+    """The caps, where there are any and anything can be used.
+
+    Raises:
+        UsageError: A cap on cost, and the price of a model that is asked is not known.
+    """
     caps = Caps(choices.max_cost_usd, choices.max_calls, choices.max_tokens)
-    return Budget(caps, price=price) if caps and not is_offline(provider) else None
+    judges = [judge for judge in plan.judges.values() if not is_offline(judge.provider)]
+    if not caps or (is_offline(plan.provider) and not judges):
+        return None
+    free = Price(0.0, 0.0, "offline")
+    budget = Budget(caps, price=free if is_offline(plan.provider) else plan.price)
+    for judge in judges:
+        budget.beside(judge.price, whose=f"the judge {judge.judge.version}")
+    return budget
 
 
 def _renderer(prompt: Prompt | None) -> Callable[[Sample], tuple[Message, ...]]:

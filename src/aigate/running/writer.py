@@ -12,6 +12,7 @@ from typing import IO
 
 from aigate.core.json_text import strict_json
 from aigate.core.ledger import Outcome
+from aigate.core.response import Response
 from aigate.core.run import Result, Run, RunHeader
 from aigate.core.runfile import PartialRun, RunEncoder, decode, decode_partial
 from aigate.core.sample import Sample
@@ -39,6 +40,7 @@ class RunWriter:
         path: The file.
         header: The header of the run that is written: the one given, with the looks of the run that is gone on with.
         kept: The results that stand in the file already.
+        answered: Answers of results that are not kept, since they were not judged: only that is done again.
 
     Raises:
         UsageError: `path` holds an interrupted run and `resume` is false, holds something that is no run file, cannot
@@ -50,6 +52,7 @@ class RunWriter:
         self.path = path
         self._resumed = resume
         self.kept: tuple[Result, ...] = ()
+        self.answered: Mapping[tuple[str, int], Response] = {}
         self.header = header
         self._results: list[Result] = []
         self._samples: dict[str, Sample] = {}
@@ -59,6 +62,7 @@ class RunWriter:
                 decode(read_lines(path), source=str(path))  # a finished run is only built on when its digest holds
             self.header = _under_plan_of(existing.header, header)
             self._require_same_conditions(existing, asked=header)
+            self.answered = _unjudged(existing)
             self._start(existing.samples, _worth_keeping(existing))
         elif existing is not None and existing.closing is None and existing.results:
             raise UsageError(
@@ -208,6 +212,17 @@ def _refuse_if_being_written(path: Path) -> None:
             raise UsageError(
                 f"{path}: another aigate is writing it", hint="wait for it, or choose another --out"
             ) from None
+
+
+def _unjudged(existing: PartialRun) -> Mapping[tuple[str, int], Response]:
+    """The answers that a judge or a scorer failed on, or that a cap kept from being judged."""
+    return {
+        result.key: result.response
+        for result in existing.results
+        if result.outcome in {Outcome.JUDGE_ERROR, Outcome.BUDGET}
+        and result.response is not None
+        and result.response.output is not None
+    }
 
 
 def _worth_keeping(existing: PartialRun) -> Iterable[Result]:
