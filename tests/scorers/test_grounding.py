@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from aigate.core.response import Response
 from aigate.core.sample import Sample
 from aigate.scorers.base import ScorerSettings, make_scorer
-from aigate.scorers.grounding import WEIGHTS, unsupported
+from aigate.scorers.grounding import WEIGHTS, content_words, unsupported
 
 CONTEXTS = ("Opened items may be returned within 30 days.", "Refunds of 1,250 dollars take a week.")
 
@@ -121,6 +121,14 @@ def test_contradiction_is_not_seen_as_documented():
 def test_chinese_is_compared_by_character():
     found = unsupported("巴黎很大", ["巴黎是法国的首都"])
     assert (found.words, found.lost) == (4, ("很", "大"))
+
+
+def test_content_words_keep_first_spelling_and_order():
+    assert content_words("The Returning of returned items at 1,000") == {
+        "retur": "returning",
+        "item": "items",
+        "1000": "1,000",
+    }
 
 
 def test_spec_says_that_it_is_another_scorer_than_the_share_of_words_was():

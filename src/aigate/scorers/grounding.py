@@ -44,7 +44,7 @@ from aigate.scorers.options import metric_option
 from aigate.scorers.reading import output_of, shown, shown_words
 from aigate.scorers.shape import is_abstention
 
-__all__ = ["INTERCEPT", "WEIGHTS", "Grounding", "Unsupported", "from_settings", "unsupported"]
+__all__ = ["INTERCEPT", "WEIGHTS", "Grounding", "Unsupported", "content_words", "from_settings", "unsupported"]
 
 SCORER_VERSION = 2  # 1 was the share of content words alone
 
@@ -228,6 +228,19 @@ def unsupported(output: str, contexts: Iterable[str]) -> Unsupported:
         names=len(names),
         longest=longest,
     )
+
+
+def content_words(text: str) -> dict[str, str]:
+    """The different content words of a text, in order of appearance: stem to the first word that has it.
+
+    >>> content_words("The prices of 1,250 houses; house prices rose.")
+    {'price': 'prices', '1250': '1,250', 'house': 'houses', 'rose': 'rose'}
+    """
+    found: dict[str, str] = {}
+    for word in _WORD.findall(text.lower()):
+        if word not in _FUNCTION_WORDS:
+            found.setdefault(_stem(word), word)
+    return found
 
 
 def _claims(text: str) -> Iterator[str]:

@@ -203,8 +203,8 @@ class Contrast:
 def contrast(scores: ArrayLike, labels: ArrayLike, *, units: ArrayLike | None = None, level: float = 0.95) -> Contrast:
     """J of a graded score: by how much its mean moves when the share of good samples goes from none to all.
 
-    With the share p of good samples the mean score is a + p (b - a), a and b the means of bad and good ones: a drop of p
-    by ten points is seen as ten times b - a. For 0/1 scores b - a is Youden's J. The interval is Student's, on one
+    With the share p of good samples the mean score is a + p (b - a), a and b the means of bad and good ones: a drop of
+    p by ten points is seen as ten times b - a. For 0/1 scores b - a is Youden's J. The interval is Student's, on one
     degree of freedom less than there are units, with the variance over whole units.
 
     Args:
