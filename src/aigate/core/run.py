@@ -160,6 +160,8 @@ class RunHeader:
         commit: The git commit of the working tree, with `-dirty` where it had changes; None outside a checkout.
         started_at: UTC, ISO 8601.
         looks: When the run may be decided and stopped, planned before the first answer; None: at its end only.
+        calibrations: Per metric, how far its scorer says what people say (`aigate.scorers.calibration`), as JSON: what
+            the suite knew when the run was made.
     """
 
     version: VersionId
@@ -180,6 +182,7 @@ class RunHeader:
     commit: str | None = None
     started_at: str = ""
     looks: LookPlan | None = None
+    calibrations: Mapping[str, Any] = field(default_factory=dict)
 
     def metric(self, name: str) -> MetricSpec | None:
         """The spec of a metric, or None when the run did not compute it."""
@@ -190,8 +193,9 @@ class RunHeader:
         return n_samples / self.suite_size if self.suite_size else 0.0
 
     def to_dict(self) -> dict[str, Any]:
-        """The header as JSON."""
+        """The header as JSON; calibrations stand in it only where there are any."""
         return {
+            **({"calibrations": dict(self.calibrations)} if self.calibrations else {}),
             "format": RUN_FORMAT,
             "version": str(self.version),
             "provider": dict(self.provider),
@@ -247,6 +251,7 @@ class RunHeader:
             commit=row["commit"],
             started_at=row["started_at"],
             looks=LookPlan.from_dict(row["looks"]) if row.get("looks") is not None else None,  # not there before 0.2
+            calibrations=row.get("calibrations", {}),
         )
 
     def same_conditions(self) -> Mapping[str, Any]:
@@ -256,6 +261,7 @@ class RunHeader:
         left out too: a run that goes on keeps the plan it was begun with.
         """
         apart = {"started_at", "commit", "libraries", "policy", "expected_models", "primary_metric", "looks"}
+        apart.add("calibrations")
         return {key: value for key, value in self.to_dict().items() if key not in apart}
 
 

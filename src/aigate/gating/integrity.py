@@ -21,6 +21,7 @@ from aigate.gating.checks.base import Check, Evidence
 from aigate.gating.checks.min_score import MinScore
 from aigate.gating.checks.no_regression import NoRegression
 from aigate.gating.comparison import applies
+from aigate.gating.judges import judge_agreement
 from aigate.gating.policy import Policy
 from aigate.gating.reasons import reason
 from aigate.gating.views import part_of, views_of, whole_view
@@ -424,4 +425,5 @@ INTEGRITY: tuple[Callable[[Evidence, Policy], CheckOutcome | None], ...] = (
     comparable,
     prompt_unchanged,
     provider_bump,
+    judge_agreement,
 )

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -37,6 +37,7 @@ __all__ = [
     "Labelled",
     "Quality",
     "calibrate",
+    "calibrations_in",
     "load_calibrations",
     "store_calibration",
 ]
@@ -416,6 +417,17 @@ def load_calibrations(folder: Path) -> dict[str, Calibration]:
             )
         found[calibration.metric] = calibration
     return found
+
+
+def calibrations_in(suite: Path, metrics: Collection[str]) -> dict[str, Any]:
+    """What a suite's folder knows of these metrics, as the header of a run holds it.
+
+    Raises:
+        ConfigError: As `load_calibrations`.
+    """
+    folder = suite / FOLDER
+    found = load_calibrations(folder) if folder.is_dir() else {}
+    return {metric: calibration.to_dict() for metric, calibration in found.items() if metric in metrics}
 
 
 def _file_name(metric: str) -> str:
