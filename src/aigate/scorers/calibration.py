@@ -278,6 +278,7 @@ def calibrate(rows: Sequence[Labelled], spec: MetricSpec, *, human: str, cut: Cu
         UsageError: Too few labels of a kind, or of groups that hold them, to say anything.
         CannotJudgeError: More than a tenth of the labelled answers got no score.
     """
+    rows = sorted(rows, key=lambda row: (row.sample_digest, row.output_digest))  # so that sums are the same bytes
     inside = [row for row in rows if isinstance(row.score, Score) or row.score.applicable]
     scored = [row for row in inside if isinstance(row.score, Score)]
     missing: Counter[str] = Counter(row.score.reason for row in inside if isinstance(row.score, Unscored))
