@@ -156,7 +156,7 @@ def test_a_run_file_is_answers_too(labelled):
 
 
 def test_json_and_markdown(labelled):
-    code, out, _ = calibrate(labelled, "--format", "json")
+    _, out, _ = calibrate(labelled, "--format", "json")
     assert json.loads(out) == stored(labelled)
     _, out, _ = calibrate(labelled, "--format", "markdown", "--threshold", "0.5")
     assert "| all | 120 | 40 | 67% |" in out

@@ -1,4 +1,4 @@
-"""Judges and people: a weak judge may not gate, what a judge shrinks is said, and people's labels decide where they are."""
+"""Judges and people: a weak judge may not gate, what a judge shrinks is said, and people's labels decide."""
 
 from dataclasses import replace
 
