@@ -30,6 +30,7 @@ from aigate.core.score import MetricSpec, Score, ScoreOrNot, Unscored
 from aigate.core.version import VersionId
 from aigate.errors import CallError
 from aigate.providers.base import Request
+from aigate.running.judging import judgement
 from aigate.scorers.base import JudgedScorer, ScorerSettings, asks_a_judge, make_scorer
 from aigate.scorers.judge import Judge, JudgeError, Question, UnusableReplyError, messages_of, read_reply
 
@@ -219,11 +220,11 @@ class FakeJudge:
         return FakeAccess(self, judge or fake_judge_identity())
 
     def score(self, scorer: JudgedScorer, sample: Sample, output: str) -> ScoreOrNot:
-        """What a scorer makes of an output with this judge, without HTTP; a judge error as the runner stores it."""
-        try:
-            return asyncio.run(scorer.judge(sample, Response(output), self.access()))
-        except JudgeError as error:
-            return Unscored("judge_error", error.message)
+        """What the runner would store for an output that this judge judges, without HTTP."""
+        judge = Judge.from_identity(scorer.spec.judge or fake_judge_identity().identity({}))
+        accesses = [self.access(judge) for _ in range(judge.repeats)]
+        score, _signs = asyncio.run(judgement(scorer, sample, Response(output), accesses))
+        return score
 
     def _read(self, messages: Sequence[Message]) -> JudgeAsked:
         texts = [_content_text(message.get("content")) for message in messages if message.get("role") == "user"]

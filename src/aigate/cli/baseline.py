@@ -59,6 +59,11 @@ def add_parser(commands: Any) -> None:
         metavar="WHY",
         help="the suite or its scorers changed so that nothing can be compared: begin anew, and write down why",
     )
+    promoting.add_argument(
+        "--rejudged",
+        metavar="RUN",
+        help="the baseline in force as aigate eval judged it again, where the judge is another one than then",
+    )
     add_suite(promoting)
     promoting.set_defaults(run=promote)
 
@@ -135,6 +140,8 @@ def promote(arguments: argparse.Namespace, context: Context) -> int:
             return gate(candidate, policy, baseline=main)  # the first anchor is as good as the baseline
         if current is None:
             return gate(candidate, _first(policy, candidate))
+        if arguments.rejudged is not None:
+            current = _rejudged(arguments.rejudged, current)
         verdict = gate(candidate, policy, baseline=current, anchor=anchor)
         if arguments.new_line is None:
             return verdict
@@ -146,6 +153,25 @@ def promote(arguments: argparse.Namespace, context: Context) -> int:
     print(f"{promotion.name}: {promotion.version}  {promotion.run_digest}", file=context.stdout)
     print("next: commit the suite's baselines folder", file=context.stderr)
     return 0
+
+
+def _rejudged(path: str, current: Run) -> Run:
+    """The baseline in force, judged again.
+
+    Raises:
+        BaselineError: What is named is something else.
+    """
+    from aigate.errors import BaselineError
+    from aigate.running.rejudging import holds_answers_of
+    from aigate.storing.runs import load_run
+
+    run = load_run(path)
+    if not holds_answers_of(run, current):
+        raise BaselineError(
+            f"{path}: does not hold the answers of the baseline in force, judged again",
+            hint="aigate eval writes it beside the candidate's run: RUN.rejudged-baseline.jsonl",
+        )
+    return run
 
 
 def _require_new_line(verdict: Verdict) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from aigate.cli.main import Context
     from aigate.core.run import Run
     from aigate.gating.policy import Policy
+    from aigate.running.budget import Estimate
     from aigate.running.evaluation import Choices, Conditions
 
 __all__ = ["add_parser", "most_repeats", "run"]
@@ -139,13 +141,16 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
     """Evaluate and decide."""
     from aigate.cli.output import deliver
     from aigate.cli.progress import progress_for
+    from aigate.cli.rejudging import drifted_metrics, judged_alike, judged_anew
     from aigate.gating.decision import gate
     from aigate.running.evaluation import execute
 
+    tell = partial(_note, context=context)
     found, prepared, policy = _prepared(arguments, context)
     baseline, anchor = _baseline(found, context), named_anchor(found, explicit=found.given("anchor"))
     out = Path(arguments.out or _default_out(found, prepared))
     _refuse_to_overwrite(out, {"baseline": baseline, "anchor": anchor})
+    baseline, anchor = judged_alike((baseline, anchor), prepared, policy, out=out, tell=tell)
     conditions = _planned(found, prepared, policy, baseline=baseline, anchor=anchor, context=context)
     _tell_costs(found, conditions, baseline, out=out, resume=arguments.resume, context=context)
     total, planned = conditions.plan.repeats * len(conditions.plan.samples), _told_looks(conditions)
@@ -160,6 +165,9 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
     if conditions.budget is not None and conditions.budget.exhausted:
         _note(f"{conditions.budget.exhausted}; go on with a higher cap and --resume --out {out}", context)
     verdict = gate(candidate, policy, baseline=baseline, anchor=anchor)
+    if drifted := drifted_metrics(verdict, candidate, policy):
+        baseline, anchor = judged_anew((baseline, anchor), drifted, conditions, candidate, out=out, tell=tell)
+        verdict = gate(candidate, policy, baseline=baseline, anchor=anchor)
     return deliver(verdict, candidate, baseline, arguments=arguments, context=context, stored=out)
 
 
@@ -283,7 +291,8 @@ def _planned(
         samples, policy, baseline, repeats=prepared.plan.repeats, max_repeats=max_repeats, early_stop=early_stop
     )
     _tell_power(prepared, policy, baseline, most_repeats=max_repeats, context=context)
-    stops = early_stop and not is_offline(prepared.plan.provider)  # what calls nothing is answered whole
+    calls = bool(prepared.plan.judges) or not is_offline(prepared.plan.provider)
+    stops = early_stop and calls  # what calls nothing is answered whole
     settled = settled_by(policy, baseline, anchor) if stops else None
     return with_looks(prepared, looks, settled=settled, first=asked_first(samples, policy))
 
@@ -350,28 +359,57 @@ def _tell_costs(
     found: Chosen, conditions: Conditions, baseline: Run | None, *, out: Path, resume: bool, context: Context
 ) -> None:
     """Say what is about to be asked, and what it will cost, before the first call. Nothing of what is offline."""
+    from aigate.running.evaluation import goes_on
+
+    told = [*_answer_estimates(conditions, baseline), *_judge_estimates(conditions, baseline)]
+    if told and not resume and goes_on(conditions, out):
+        _note(f"going on with the interrupted run in {out}; what it holds is not asked again", context)
+    kept = f"; what stands in {found['journal']} costs nothing" if conditions.journal else ""
+    for line in told:
+        _note(f"{line}{kept}", context)
+
+
+def _answer_estimates(conditions: Conditions, baseline: Run | None) -> Iterable[Estimate]:
+    """What the answers will cost; nothing of what is offline."""
     from aigate.providers.base import is_offline
     from aigate.running.budget import estimate
-    from aigate.running.evaluation import goes_on
 
     plan = conditions.plan
     model = plan.provider.describe().get("model")
-    if is_offline(plan.provider) or not isinstance(model, str):
-        return
-    if not resume and goes_on(conditions, out):
-        _note(f"going on with the interrupted run in {out}; what it holds is not asked again", context)
-    first = conditions.header.looks.looks[0].repeats if conditions.header.looks else plan.repeats
-    told = estimate(
-        [plan.render(sample) for sample in plan.samples],
-        repeats=first,
+    if not is_offline(plan.provider) and isinstance(model, str):
+        yield estimate(
+            [plan.render(sample) for sample in plan.samples],
+            repeats=_first_repeats(conditions),
+            most_repeats=plan.repeats,
+            parameters=plan.parameters,
+            price=plan.price,
+            model=model,
+            baseline=baseline,
+        )
+
+
+def _judge_estimates(conditions: Conditions, baseline: Run | None) -> Iterable[Estimate]:
+    """What judging the answers will cost."""
+    if not conditions.plan.judges:
+        return ()
+    from aigate.running.judging import estimate_judging
+
+    plan = conditions.plan
+    return estimate_judging(
+        plan.scorers,
+        plan.judges,
+        plan.samples,
+        repeats=_first_repeats(conditions),
         most_repeats=plan.repeats,
-        parameters=plan.parameters,
-        price=plan.price,
-        model=model,
         baseline=baseline,
+        anchors=plan.judge_anchors,
     )
-    kept = f"; answers that stand in {found['journal']} cost nothing" if conditions.journal else ""
-    _note(f"{told}{kept}", context)
+
+
+def _first_repeats(conditions: Conditions) -> int:
+    """The answers per sample that are asked for in any case."""
+    looks = conditions.header.looks
+    return looks.looks[0].repeats if looks else conditions.plan.repeats
 
 
 def _note(text: str, context: Context) -> None:

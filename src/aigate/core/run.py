@@ -14,7 +14,7 @@ from aigate.core.sample import Sample
 from aigate.core.score import MetricSpec, ScoreOrNot, score_from_dict
 from aigate.core.version import VersionId
 
-__all__ = ["RUN_FORMAT", "JudgeUse", "Result", "Run", "RunHeader"]
+__all__ = ["RUN_FORMAT", "AnchorScore", "AnchorsJudged", "JudgeUse", "Result", "Run", "RunHeader"]
 
 RUN_FORMAT = "aigate.run/1"
 MOST_REPEATS = 10_000  # more are a broken header, which would otherwise take all memory
@@ -26,7 +26,7 @@ class JudgeUse:
 
     Attributes:
         calls: Calls made, retries and further attempts included.
-        from_journal: Questions whose reply was taken from the journal; they cost nothing.
+        from_journal: Questions whose reply was given before this run, and taken from the journal: it cost nothing now.
         input_tokens: Tokens sent by the calls that told; of this run only.
         output_tokens: Tokens received.
         cost_usd: US dollars; None where the price is not known.
@@ -79,6 +79,68 @@ class JudgeUse:
             raise ValueError(f"a judge's calls and tokens are counts, got {counts!r}")
         served, steering = tuple(row["served_models"]), tuple(row.get("steering", ()))
         return cls(**counts, cost_usd=row["cost_usd"], served_models=served, steering=steering)
+
+
+@dataclass(frozen=True, slots=True)
+class AnchorScore:
+    """What a judge said in this run of one labelled answer.
+
+    Attributes:
+        id: Which anchor.
+        digest: Of the whole row: one that was edited is another anchor.
+        label: The score it deserves.
+        score: The score it got; None where the judge gave none.
+        why: Why it gave none.
+    """
+
+    id: str
+    digest: str
+    label: float
+    score: float | None
+    why: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The anchor as JSON."""
+        whole = {"id": self.id, "digest": self.digest, "label": self.label, "score": self.score}
+        return {**whole, "why": self.why} if self.why else whole
+
+    @classmethod
+    def from_dict(cls, row: Mapping[str, Any]) -> AnchorScore:
+        """The inverse of `to_dict`.
+
+        Raises:
+            KeyError, TypeError, ValueError: The row is none.
+        """
+        found = cls(row["id"], row["digest"], float(row["label"]), row["score"], row.get("why", ""))
+        if found.score is not None and not 0.0 <= found.score <= 1.0:
+            raise ValueError(f"anchor {found.id!r}: the score {found.score!r} lies outside [0, 1]")
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class AnchorsJudged:
+    """What one metric's judge said of all its anchors, and what that cost.
+
+    Attributes:
+        rows: In the order of the suite's file.
+        use: What the judge was asked for them.
+    """
+
+    rows: tuple[AnchorScore, ...]
+    use: JudgeUse = field(default_factory=JudgeUse)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The anchors as JSON."""
+        return {"rows": [row.to_dict() for row in self.rows], "use": self.use.to_dict()}
+
+    @classmethod
+    def from_dict(cls, row: Mapping[str, Any]) -> AnchorsJudged:
+        """The inverse of `to_dict`.
+
+        Raises:
+            KeyError, TypeError, ValueError: The row is none.
+        """
+        return cls(tuple(AnchorScore.from_dict(found) for found in row["rows"]), JudgeUse.from_dict(row["use"]))
 
 
 @dataclass(frozen=True)
@@ -162,6 +224,7 @@ class RunHeader:
         looks: When the run may be decided and stopped, planned before the first answer; None: at its end only.
         calibrations: Per metric, how far its scorer says what people say (`aigate.scorers.calibration`), as JSON: what
             the suite knew when the run was made.
+        rejudged_from: The digest of the run whose answers these are, judged again; None for a run of its own.
     """
 
     version: VersionId
@@ -183,6 +246,7 @@ class RunHeader:
     started_at: str = ""
     looks: LookPlan | None = None
     calibrations: Mapping[str, Any] = field(default_factory=dict)
+    rejudged_from: str | None = None
 
     def metric(self, name: str) -> MetricSpec | None:
         """The spec of a metric, or None when the run did not compute it."""
@@ -217,6 +281,7 @@ class RunHeader:
             "seed": self.seed,
             "commit": self.commit,
             "started_at": self.started_at,
+            **({} if self.rejudged_from is None else {"rejudged_from": self.rejudged_from}),
         }
 
     @classmethod
@@ -252,6 +317,7 @@ class RunHeader:
             started_at=row["started_at"],
             looks=LookPlan.from_dict(row["looks"]) if row.get("looks") is not None else None,  # not there before 0.2
             calibrations=row.get("calibrations", {}),
+            rejudged_from=row.get("rejudged_from"),
         )
 
     def same_conditions(self) -> Mapping[str, Any]:
@@ -293,6 +359,7 @@ class Run:
         digest: The run file's digest (see `aigate.core.runfile`).
         finished_at: UTC, ISO 8601.
         source: Where it was read from, for messages; not part of its identity.
+        judge_anchors: What the judge of each judged metric said of the suite's labelled answers.
     """
 
     header: RunHeader
@@ -301,6 +368,7 @@ class Run:
     digest: str
     finished_at: str = ""
     source: str = ""
+    judge_anchors: Mapping[str, AnchorsJudged] = field(default_factory=dict)
 
     @property
     def version(self) -> VersionId:

@@ -50,6 +50,8 @@ def _lines(story: Story) -> Iterable[str]:
     yield ""
     yield f"Outcomes: {story.ledger}"
     yield ""
+    yield from (f"Cost of {_inline(line)}  " for line in story.costs)
+    yield from ("",) if story.costs else ()
     yield from (f"**Next:** {_inline(step)}  " for step in story.next_steps)
 
 
@@ -94,6 +96,8 @@ def _moved(sample: MovedSample) -> Iterable[str]:
     for title, answer in (("Baseline", sample.baseline), ("Candidate", sample.candidate)):
         if answer is not None:
             yield from (f"{title}:{_explained(answer)}", "", *_fenced(answer.text), "")
+            yield from (f"- {_inline(claim)}" for claim in answer.claims)
+            yield from ("",) if answer.claims else ()
     yield "</details>"
     yield ""
 

@@ -79,6 +79,8 @@ def _print(story: Story, console: Console) -> None:
     for note in story.notes:
         console.print(_bullet(f"note: {note}", style="dim"))
     console.print(Text(f"outcomes: {story.ledger}", style="dim"))
+    for line in story.costs:
+        console.print(Text(printable(f"cost of {line}"), style="dim"))
     for step in story.next_steps:
         console.print(Text.assemble(("next: ", "bold"), printable(step)))
 
@@ -188,6 +190,7 @@ def _answer(answer: Answer, limit: int) -> RenderableType:
     parts = [Text(excerpt(answer.text, limit))]
     if answer.explanation:
         parts.append(Text(_brief(answer.explanation, 160), style="dim italic"))
+    parts += [Text(_brief(claim, 160), style="dim") for claim in answer.claims]
     return Group(*parts)
 
 

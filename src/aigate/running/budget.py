@@ -267,6 +267,7 @@ class Estimate:
         cost_usd: US dollars; None where the price is not known.
         price: What it was worked out with; None where it is not known.
         model: The model's name.
+        judges: True for what judges are asked, False for answers.
     """
 
     calls: int
@@ -277,16 +278,19 @@ class Estimate:
     cost_usd: float | None
     price: Price | None
     model: str
+    judges: bool = False
 
     def __str__(self) -> str:
         up_to = f" (up to {self.most_calls:,})" if self.most_calls > self.calls else ""
+        what = f"questions to the judge {self.model}" if self.judges else "calls"
         basis = "assumed" if self.assumed else "as long as the baseline's answers"
         tokens = f"about {self.input_tokens:,} tokens to send and {self.output_tokens:,} to receive ({basis})"
         if self.cost_usd is None or self.price is None:
-            cost = f"the price of '{self.model}' is not known: no cost (--price IN,OUT tells it)"
+            flag = "--judge-price" if self.judges else "--price"
+            cost = f"the price of '{self.model}' is not known: no cost ({flag} IN,OUT tells it)"
         else:
             cost = f"about {self.cost_usd:.2g} USD ({self.price.origin})"
-        return f"estimate: {self.calls:,} calls{up_to}, {tokens}, {cost}"
+        return f"estimate: {self.calls:,} {what}{up_to}, {tokens}, {cost}"
 
 
 def estimate(

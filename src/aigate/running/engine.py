@@ -23,13 +23,14 @@ from typing import TYPE_CHECKING, Any
 from aigate.core.ledger import Outcome
 from aigate.core.looks import LookPlan
 from aigate.core.response import Response
-from aigate.core.run import Result
+from aigate.core.run import AnchorsJudged, Result
 from aigate.core.sample import Message, Sample
 from aigate.errors import CannotJudgeError
+from aigate.goldens.judge_anchors import JudgeAnchor
 from aigate.providers.base import Provider, Request, is_offline, journal_identity_of
 from aigate.running.asking import RetryPolicy, ask
 from aigate.running.budget import Budget, BudgetSpentError
-from aigate.running.judging import JudgePlan, Judging
+from aigate.running.judging import JudgePlan, Judging, judge_anchors
 from aigate.running.limiter import CircuitBreaker, Limiter
 from aigate.running.prices import Price, priced
 from aigate.running.queue import TaskQueue
@@ -70,6 +71,7 @@ class Plan:
         tokens_per_minute: Tokens in a minute; likewise.
         price: What the model costs, for answers whose cost the provider does not tell; None: not known.
         judges: Who judges, by metric, where a scorer asks a model.
+        judge_anchors: Labelled answers that the judges judge too.
         answered: Answers that are there and only need to be judged, by sample id and repeat: nobody is asked for them.
         done: What stands in the run file already, and is not asked again.
         looks: The planned looks; None: none before the end.
@@ -98,6 +100,7 @@ class Plan:
     tokens_per_minute: float | None = None
     price: Price | None = None
     judges: Mapping[str, JudgePlan] = field(default_factory=dict)
+    judge_anchors: Sequence[JudgeAnchor] = ()
     answered: Mapping[tuple[str, int], Response] = field(default_factory=dict)
     done: Collection[tuple[str, int]] = frozenset()
     looks: LookPlan | None = None
@@ -170,7 +173,7 @@ class Means:
             await self.judging.aclose()
 
 
-async def run_plan(plan: Plan, record: Record, means: Means | None = None) -> None:
+async def run_plan(plan: Plan, record: Record, means: Means | None = None) -> Mapping[str, AnchorsJudged]:
     """Ask and judge everything in the plan, or what of it is needed until it is settled.
 
     Once it is settled no further task is started. Those in flight are completed and recorded; then each that was never
@@ -181,6 +184,9 @@ async def run_plan(plan: Plan, record: Record, means: Means | None = None) -> No
         plan: What to ask.
         record: Called once per result, in the order results arrive, on the event loop's thread.
         means: Limiter, budget and journal; default: those that the plan asks for, without budget and journal.
+
+    Returns:
+        What the judge of each judged metric said of the labelled answers.
 
     When it is cancelled (Ctrl-C), calls in flight are dropped; everything recorded before stays recorded.
 
@@ -200,6 +206,7 @@ async def run_plan(plan: Plan, record: Record, means: Means | None = None) -> No
     )
     try:
         async with asyncio.TaskGroup() as group, _closed_in_time(plan, queue):
+            anchors = group.create_task(_anchors_judged(plan, means, queue))
             pool = [group.create_task(_work(plan, means, queue, record)) for _ in range(_pool_size(plan))]
             for worker in pool:
                 worker.add_done_callback(queue.note_end)
@@ -213,6 +220,19 @@ async def run_plan(plan: Plan, record: Record, means: Means | None = None) -> No
     _require_whole(pool, means.hopeless)
     for task in queue.never_started():
         record(not_asked(task, queue.closed_by or Outcome.EARLY_STOP), task.sample)
+    return anchors.result()
+
+
+async def _anchors_judged(plan: Plan, means: Means, queue: TaskQueue) -> Mapping[str, AnchorsJudged]:
+    """What judges say of labelled answers, found out while answers are awaited."""
+    if means.judging is None or not plan.judge_anchors:
+        return {}
+    return await judge_anchors(
+        plan.judge_anchors,
+        plan.scorers,
+        means.judging,
+        time_left_s=lambda: queue.time_left_s(plan.sample_deadline_s),
+    )
 
 
 def _pool_size(plan: Plan) -> int:

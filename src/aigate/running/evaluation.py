@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from aigate.core.digest import seed_from
 from aigate.core.looks import LookPlan
-from aigate.core.run import Result, Run, RunHeader
+from aigate.core.run import AnchorsJudged, Result, Run, RunHeader
 from aigate.core.sample import Message, Sample
 from aigate.core.version import VersionId
 from aigate.errors import ConfigError, UsageError
@@ -47,9 +47,10 @@ __all__ = [
     "evaluate",
     "execute",
     "goes_on",
+    "opened_journal",
     "prepare",
     "primary_metric",
-    "scorers_of",
+    "run_to_end",
     "with_looks",
 ]
 
@@ -286,6 +287,7 @@ def prepare(suite: Suite, choices: Choices, *, environ: Mapping[str, str]) -> Co
         requests_per_minute=choices.requests_per_minute or config.requests_per_minute,
         tokens_per_minute=choices.tokens_per_minute or config.tokens_per_minute,
         price=price,
+        judge_anchors=suite.judge_anchors,
         judges={scorer.spec.metric: judge for scorer, judge in zip(scorers, judges, strict=True) if judge is not None},
     )
     header = RunHeader(
@@ -372,7 +374,7 @@ def execute(
         Exception: Whatever `settled` raised; `out` holds a resumable run.
     """
     resume = resume or goes_on(conditions, out)
-    with _opened(conditions) as journal, RunWriter(out, conditions.header, resume=resume) as writer:
+    with opened_journal(conditions) as journal, RunWriter(out, conditions.header, resume=resume) as writer:
         plan = replace(
             conditions.plan,
             repeats=writer.header.repeats,
@@ -383,8 +385,8 @@ def execute(
         )
         means = Means.of(plan, budget=conditions.budget, journal=journal)
         with _statistics_loaded_meanwhile(plan):
-            _run_to_end(_Execution(plan, means, writer, conditions.settled, progress, looked).run())
-        return writer.close_run(finished_at=utc_now())
+            anchors = run_to_end(_Execution(plan, means, writer, conditions.settled, progress, looked).run())
+        return writer.close_run(finished_at=utc_now(), judge_anchors=anchors)
 
 
 def goes_on(conditions: Conditions, out: Path) -> bool:
@@ -417,7 +419,7 @@ def _statistics_loaded_meanwhile(plan: Plan) -> Iterator[None]:
 
 
 @contextmanager
-def _opened(conditions: Conditions) -> Iterator[Journal | None]:
+def opened_journal(conditions: Conditions) -> Iterator[Journal | None]:
     """The journal, where there is one and the provider's answers may be kept."""
     at, plan = conditions.journal, conditions.plan
     asked = (plan.provider, *(judge.provider for judge in plan.judges.values()))
@@ -453,11 +455,12 @@ class _Execution:
         self._not_asked = 0
         self._ended_at: int | None = None
 
-    async def run(self) -> None:
-        """Ask everything, or what of it is needed."""
-        await run_plan(self._plan, self._record, self._means)
+    async def run(self) -> Mapping[str, AnchorsJudged]:
+        """Ask everything, or what of it is needed; gives what judges said of labelled answers."""
+        anchors = await run_plan(self._plan, self._record, self._means)
         if self._ended_at is not None:
             self._tell(self._ended_at, settled=True)
+        return anchors
 
     def _record(self, result: Result, sample: Sample) -> None:
         self._writer.add(result, sample)
@@ -578,7 +581,7 @@ def _renderer(prompt: Prompt | None) -> Callable[[Sample], tuple[Message, ...]]:
     return messages_of if prompt is None else prompt.render
 
 
-def _run_to_end(work: Coroutine[Any, Any, T]) -> T:
+def run_to_end(work: Coroutine[Any, Any, T]) -> T:
     """Run a coroutine, also where an event loop runs already (a notebook): then in a thread of its own."""
     try:
         asyncio.get_running_loop()

@@ -13,28 +13,39 @@ import random as random_module
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from aigate.core.digest import digest_of
 from aigate.core.response import Fault, FaultKind, Response
-from aigate.core.run import JudgeUse
+from aigate.core.run import AnchorScore, AnchorsJudged, JudgeUse, Run
 from aigate.core.sample import Message, Sample
 from aigate.core.score import MetricSpec, Score, ScoreOrNot, Unscored
+from aigate.goldens.judge_anchors import JudgeAnchor
 from aigate.providers.base import Provider, Request, is_offline, journal_identity_of
 from aigate.running.asking import RetryPolicy, ask
-from aigate.running.budget import Budget, BudgetSpentError
+from aigate.running.budget import ASSUMED_OUTPUT_TOKENS, Budget, BudgetSpentError, Estimate, input_tokens_of
 from aigate.running.limiter import CircuitBreaker, Limiter
 from aigate.running.prices import Price, priced
-from aigate.scorers.base import JudgedScorer
-from aigate.scorers.judge import Judge, JudgeError, Question, UnusableReplyError, messages_of, read_reply
+from aigate.scorers.base import JudgedScorer, Scorer, asks_a_judge
+from aigate.scorers.judge import (
+    Judge,
+    JudgeAccess,
+    JudgeError,
+    Question,
+    UnusableReplyError,
+    messages_of,
+    read_reply,
+)
 from aigate.scorers.steering import flagged, steering_signs, withheld
 
 if TYPE_CHECKING:
     from aigate.running.journal import Journal
 
-__all__ = ["JudgePlan", "Judging", "mean_of"]
+__all__ = ["JudgePlan", "Judging", "estimate_judging", "judge_anchors", "judgement", "mean_of"]
 
 T = TypeVar("T")
+ASSUMED_ANSWER = " ".join(["This sentence stands for one of an answer that is still to come."] * 5)
 NO_SAMPLE = Sample("judge", "judge")  # a judge's request belongs to no golden case; providers that call send messages
 
 
@@ -89,6 +100,7 @@ class Judging:
         random: Draws from [0, 1), for retry jitter.
         sleep: Waits between retries.
         clock: Seconds that only grow.
+        now: The time, with a time zone: tells judgements of this run from earlier ones.
     """
 
     def __init__(
@@ -100,8 +112,10 @@ class Judging:
         random: Callable[[], float] = random_module.random,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         clock: Callable[[], float] = time.monotonic,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self.plans = plans
+        self.began_at = now().isoformat(timespec="seconds")
         self._journal = journal
         self._random, self._sleep, self._clock = random, sleep, clock
         self._lines: dict[str, _Line] = {}
@@ -115,7 +129,13 @@ class Judging:
         return next((line.breaker.reason for line in self._lines.values() if line.breaker.reason), "")
 
     async def judge(
-        self, scorer: JudgedScorer, sample: Sample, response: Response, *, time_left_s: Callable[[], float]
+        self,
+        scorer: JudgedScorer,
+        sample: Sample,
+        response: Response,
+        *,
+        time_left_s: Callable[[], float],
+        labelled: bool = False,
     ) -> tuple[ScoreOrNot, JudgeUse]:
         """Judge one answer as often as its judge repeats, and tell what it cost.
 
@@ -124,6 +144,8 @@ class Judging:
             sample: The sample that was asked.
             response: Its answer.
             time_left_s: Seconds that may still be used; 0.0 when nothing more may be asked.
+            labelled: True for an answer whose score people gave, to see what the judge says today: it is asked anew
+                whatever the journal holds, and an answer that talks to it is judged too.
 
         Raises:
             BudgetSpentError: A cap or the deadline keeps the judge from being asked.
@@ -131,22 +153,15 @@ class Judging:
             UsageError: The judge cannot be asked like this at all.
         """
         plan = self.plans[scorer.spec.metric]
-        signs = steering_signs(sample, response.output or "")
-        if signs and plan.judge.steering == "withhold":
-            return withheld(signs), JudgeUse(steering=signs)
         line = self._lines[plan.endpoint]
         votes = range(plan.judge.repeats)
-        accesses = [_Access(self, line, plan, scorer.spec, vote, time_left_s) for vote in votes]
-        judged = await asyncio.gather(
-            *(_vote(scorer, sample, response, access) for access in accesses), return_exceptions=True
-        )
-        if error := next((found for found in judged if isinstance(found, BaseException)), None):
-            raise error
+        journal = None if labelled else self._journal
+        accesses = [_Access(self, line, plan, scorer.spec, vote, time_left_s, journal) for vote in votes]
+        score, signs = await judgement(scorer, sample, response, accesses, withholds=not labelled)
         use = JudgeUse(steering=signs)
         for access in accesses:
             use = use.plus(access.use)
-        score = mean_of([found for found in judged if isinstance(found, Score | Unscored)])
-        return (flagged(score, signs) if signs else score), use
+        return score, use
 
     async def aclose(self) -> None:
         """Give back connections."""
@@ -166,14 +181,15 @@ class Judging:
         breaker = CircuitBreaker(concurrency=plan.concurrency, what=f"questions to {whose}")
         return _Line(plan, limiter, breaker, budget.beside(plan.price, whose=whose) if budget and paid else None)
 
-    async def said(self, key: Mapping[str, Any] | None, asked: _Asked) -> Mapping[str, Any]:
-        """What the judge says, from the journal where it is there."""
-        if self._journal is None or key is None:
-            return await asked()
-        return await self._journal.judgement(key, asked)
-
     async def call(self, access: _Access, request: Request) -> Response:
-        """One answer of the judge, retries included; counted whatever becomes of it."""
+        """One answer of the judge, retries included; counted whatever becomes of it.
+
+        Raises:
+            BudgetSpentError: The deadline was reached, or a cap.
+            JudgeError: The judge was given up before.
+        """
+        if gone := access.line.breaker.reason:
+            raise JudgeError(f"given up: {gone}")
         if (left_s := access.time_left_s()) <= 0.0:
             raise BudgetSpentError("the deadline was reached")
         plan = access.plan
@@ -209,8 +225,9 @@ class _Access:
         spec: MetricSpec,
         vote: int,
         time_left_s: Callable[[], float],
+        journal: Journal | None,
     ) -> None:
-        self._judging, self._spec, self._vote = judging, spec, vote
+        self._judging, self._spec, self._vote, self._journal = judging, spec, vote, journal
         self.line, self.plan, self.time_left_s = line, plan, time_left_s
         self.use = JudgeUse()
 
@@ -228,7 +245,7 @@ class _Access:
             fresh.append(found)
             return _kept(response)
 
-        said = await self._judging.said(self._key(self._request(question)), asked)
+        said = await self._said(self._key(self._request(question)), asked)
         if fresh:
             return fresh[0]
         self._count_journaled(said)
@@ -250,7 +267,7 @@ class _Access:
             fresh.append(response)
             return _kept(response)
 
-        said = await self._judging.said(self._key(request), asked)
+        said = await self._said(self._key(request), asked)
         if fresh:
             return fresh[0]
         self._count_journaled(said)
@@ -267,6 +284,12 @@ class _Access:
                 served_models=(response.served_model,) if response.served_model else (),
             )
         )
+
+    async def _said(self, key: Mapping[str, Any] | None, asked: _Asked) -> Mapping[str, Any]:
+        """What the judge says, from the journal where it is there."""
+        if self._journal is None or key is None:
+            return await asked()
+        return await self._journal.judgement(key, asked)
 
     async def _until_usable(self, question: Question, read: Callable[[Any], T]) -> tuple[Response, T]:
         """Ask until a reply can be used, or has been asked for as often as the judge's `reasks` allow."""
@@ -305,8 +328,162 @@ class _Access:
         return {**identity, "judge": str(self.judge.version), "scorer": scorer, "judgement": self._vote}
 
     def _count_journaled(self, said: Mapping[str, Any]) -> None:
+        """Take note of a reply that nobody was asked for; one of this very run is no earlier judgement."""
         served = said["response"].get("served_model")
-        self.use = self.use.plus(JudgeUse(from_journal=1, served_models=(served,) if served else ()))
+        earlier = said["journaled_at"] < self._judging.began_at
+        self.use = self.use.plus(JudgeUse(from_journal=int(earlier), served_models=(served,) if served else ()))
+
+
+def estimate_judging(
+    scorers: Sequence[Scorer],
+    plans: Mapping[str, JudgePlan],
+    samples: Sequence[Sample],
+    *,
+    repeats: int,
+    most_repeats: int,
+    baseline: Run | None = None,
+    anchors: Sequence[JudgeAnchor] = (),
+) -> tuple[Estimate, ...]:
+    """What judges will be asked in a run, one estimate per judge; what has to be asked again is not in it.
+
+    Args:
+        scorers: Those of the run.
+        plans: The judge of each judged metric.
+        samples: What will be answered.
+        repeats: Answers per sample.
+        most_repeats: Answers per sample where nothing is decided with fewer.
+        baseline: Its answers are taken for those to come; without one, answers of some 60 words.
+        anchors: Labelled answers, which are judged once.
+    """
+    asked: dict[str, list[Estimate]] = {}
+    for scorer in filter(asks_a_judge, scorers):
+        plan = plans[scorer.spec.metric]
+        answers = [(sample, _answer_like(sample, baseline)) for sample in samples]
+        labelled = [(a.sample, a.output) for a in anchors if a.metric in {None, scorer.spec.metric}]
+        calls, sent = _asked_about(answers, scorer, plan)
+        once, sent_once = _asked_about(labelled, scorer, plan)
+        sent = sent * repeats + sent_once
+        received = (calls * repeats + once) * ASSUMED_OUTPUT_TOKENS
+        found = Estimate(
+            calls=calls * repeats + once,
+            most_calls=calls * most_repeats + once,
+            input_tokens=sent,
+            output_tokens=received,
+            assumed=True,
+            cost_usd=None if plan.price is None else plan.price.cost_usd(sent, received),
+            price=plan.price,
+            model=str(plan.judge.version),
+            judges=True,
+        )
+        asked.setdefault(plan.endpoint, []).append(found)
+    return tuple(_together(found) for found in asked.values())
+
+
+def _asked_about(answers: Sequence[tuple[Sample, str]], scorer: JudgedScorer, plan: JudgePlan) -> tuple[int, int]:
+    """How many questions some answers are worth, all judgements together, and how many tokens these are."""
+    concerned = ((sample, output) for sample, output in answers if scorer.applies_to(sample) is None)
+    questions = [question for sample, output in concerned for question in scorer.questions(sample, output)]
+    sent = sum(input_tokens_of(messages_of(question, reply=plan.judge.reply)) for question in questions)
+    return len(questions) * plan.judge.repeats, sent * plan.judge.repeats
+
+
+def _answer_like(sample: Sample, baseline: Run | None) -> str:
+    """An answer as it may come: the baseline's, or a text of usual length."""
+    rows = () if baseline is None else baseline.by_sample.get(sample.id, ())
+    told = next((row.response.output for row in rows if row.response is not None and row.response.output), None)
+    return told or ASSUMED_ANSWER
+
+
+def _together(estimates: Sequence[Estimate]) -> Estimate:
+    """What several scorers ask of one judge."""
+    costs = [found.cost_usd for found in estimates if found.cost_usd is not None]
+    return replace(
+        estimates[0],
+        calls=sum(found.calls for found in estimates),
+        most_calls=sum(found.most_calls for found in estimates),
+        input_tokens=sum(found.input_tokens for found in estimates),
+        output_tokens=sum(found.output_tokens for found in estimates),
+        cost_usd=sum(costs) if costs else None,
+    )
+
+
+async def judge_anchors(
+    anchors: Sequence[JudgeAnchor],
+    scorers: Sequence[Scorer],
+    judging: Judging,
+    *,
+    time_left_s: Callable[[], float],
+) -> Mapping[str, AnchorsJudged]:
+    """Have every judged metric's judge judge the labelled answers again, all at once: the limiters space them.
+
+    Args:
+        anchors: The suite's.
+        scorers: Those of the run.
+        judging: Their judges. The journal is left out: what was said yesterday does not show what is said today.
+        time_left_s: Seconds that may still be used.
+
+    Returns:
+        By metric; empty where no anchor concerns one. An anchor that a cap or the deadline kept from being judged has
+        no score, as one that the judge failed on.
+    """
+    found = {}
+    for scorer in filter(asks_a_judge, scorers):
+        metric = scorer.spec.metric
+        mine = [
+            anchor for anchor in anchors if anchor.metric in {None, metric} and scorer.applies_to(anchor.sample) is None
+        ]
+        if mine:
+            judged = await asyncio.gather(*(_anchor(anchor, scorer, judging, time_left_s) for anchor in mine))
+            use = JudgeUse()
+            for _row, its_use in judged:
+                use = use.plus(its_use)
+            found[metric] = AnchorsJudged(tuple(row for row, _use in judged), use)
+    return found
+
+
+async def _anchor(
+    anchor: JudgeAnchor, scorer: JudgedScorer, judging: Judging, time_left_s: Callable[[], float]
+) -> tuple[AnchorScore, JudgeUse]:
+    """One labelled answer, judged."""
+    try:
+        answer = Response(anchor.output)
+        score, use = await judging.judge(scorer, anchor.sample, answer, time_left_s=time_left_s, labelled=True)
+    except BudgetSpentError as error:
+        score, use = Unscored("not_run", str(error)), JudgeUse()
+    value, why = (score.value, "") if isinstance(score, Score) else (None, score.explanation)
+    return AnchorScore(anchor.sample.id, anchor.digest, anchor.label, value, why), use
+
+
+async def judgement(
+    scorer: JudgedScorer,
+    sample: Sample,
+    response: Response,
+    accesses: Sequence[JudgeAccess],
+    *,
+    withholds: bool = True,
+) -> tuple[ScoreOrNot, tuple[str, ...]]:
+    """The score of one answer: one judgement per access, their mean; and what in the answer talks to its judge.
+
+    Args:
+        scorer: Who asks.
+        sample: The sample that was asked.
+        response: Its answer.
+        accesses: One for each judgement, at least one.
+        withholds: False where an answer that talks to its judge is judged whatever the judge's settings say.
+
+    Raises:
+        Exception: Whatever the scorer or its access raises, but for a judge that gives no judgement.
+    """
+    signs = steering_signs(sample, response.output or "")
+    if signs and withholds and accesses[0].judge.steering == "withhold":
+        return withheld(signs), signs
+    votes = await asyncio.gather(
+        *(_vote(scorer, sample, response, access) for access in accesses), return_exceptions=True
+    )
+    if error := next((found for found in votes if isinstance(found, BaseException)), None):
+        raise error
+    score = mean_of([found for found in votes if not isinstance(found, BaseException)])
+    return (flagged(score, signs) if signs else score), signs
 
 
 def mean_of(votes: Sequence[ScoreOrNot]) -> ScoreOrNot:
@@ -327,7 +504,7 @@ def mean_of(votes: Sequence[ScoreOrNot]) -> ScoreOrNot:
     return replace(nearest, value=mean, explanation=explanation, details={**nearest.details, "votes": values})
 
 
-async def _vote(scorer: JudgedScorer, sample: Sample, response: Response, access: _Access) -> ScoreOrNot:
+async def _vote(scorer: JudgedScorer, sample: Sample, response: Response, access: JudgeAccess) -> ScoreOrNot:
     """One judgement; a judge that gives none is a missing score, and what it cost is counted all the same."""
     try:
         return await scorer.judge(sample, response, access)

@@ -13,7 +13,7 @@ from typing import IO
 from aigate.core.json_text import strict_json
 from aigate.core.ledger import Outcome
 from aigate.core.response import Response
-from aigate.core.run import Result, Run, RunHeader
+from aigate.core.run import AnchorsJudged, Result, Run, RunHeader
 from aigate.core.runfile import PartialRun, RunEncoder, decode, decode_partial
 from aigate.core.sample import Sample
 from aigate.errors import RunFileError, UsageError
@@ -21,7 +21,7 @@ from aigate.files import read_lines
 
 __all__ = ["RunWriter", "begun_run"]
 
-LONGEST_CLOSING_BYTES = 1 << 16
+LONGEST_CLOSING_BYTES = 1 << 22  # thousands of judged anchors stand in it
 
 _ASKED_AGAIN = frozenset({Outcome.INFRASTRUCTURE_ERROR, Outcome.JUDGE_ERROR, Outcome.EARLY_STOP, Outcome.BUDGET})
 
@@ -86,13 +86,18 @@ class RunWriter:
         self._results.append(result)
         self._samples[sample.id] = sample
 
-    def close_run(self, *, finished_at: str) -> Run:
+    def close_run(self, *, finished_at: str, judge_anchors: Mapping[str, AnchorsJudged] | None = None) -> Run:
         """Write the closing line and force the file to disk.
+
+        Args:
+            finished_at: UTC, ISO 8601.
+            judge_anchors: What the judge of each judged metric said of the suite's labelled answers.
 
         Returns:
             The run, equal to what reading the file would give.
         """
-        closing = self._encoder.closing_line(finished_at=finished_at)
+        anchors = dict(judge_anchors or {})
+        closing = self._encoder.closing_line(finished_at=finished_at, judge_anchors=anchors)
         self._write(closing)
         os.fsync(self._file.fileno())
         return Run(
@@ -102,6 +107,7 @@ class RunWriter:
             digest=strict_json(closing)["closing"]["digest"],
             finished_at=finished_at,
             source=str(self.path),
+            judge_anchors=anchors,
         )
 
     def _start(self, samples: Mapping[str, Sample], kept: Iterable[Result]) -> None:

@@ -82,20 +82,11 @@ class RunScorer(Protocol):
         ...
 
 
-class JudgedScorer(Protocol):
-    """A scorer that asks a model. It is a `Scorer` too, whose `score` raises `ScoringError`: it cannot judge by itself.
+class JudgedScorer(Scorer, Protocol):
+    """A scorer that asks a model. It cannot judge by itself: its `score` raises `ScoringError`.
 
     Its spec names the judge (`MetricSpec.judge`, made by `Judge.identity`) and is not deterministic.
     """
-
-    @property
-    def spec(self) -> MetricSpec:
-        """As `Scorer.spec`."""
-        ...
-
-    def applies_to(self, sample: Sample) -> Unscored | None:
-        """As `Scorer.applies_to`."""
-        ...
 
     def questions(self, sample: Sample, output: str) -> Sequence[Question]:
         """What one judgement of such an output will ask, as far as it can be known before: for the estimate of cost."""

@@ -6,8 +6,9 @@ the number of all. Nothing of it is taken on trust that can be checked:
 
 - Each reply must have every id once and no other, verdicts of the three words and no other. Else it is asked again.
 - Claims must be of the answer: half their words, and every number and name, from the answer or the question, and a word
-  from their own sentence. What is claimed twice counts once. A sentence whose words, numbers and names its claims leave
-  out is judged as it stands, so that leaving a claim out gains nothing.
+  from their own sentence. What is claimed twice counts once. A sentence whose words, numbers or names its claims leave
+  out is judged as it stands, so that leaving a claim out gains nothing. Only questions, short headings that end in a
+  colon, and courtesies of a list of English words may be without claims.
 - A supported claim needs a quotation that stands in one of the contexts word for word (`aigate.scorers.quotes`); the
   answer is never looked at for it. Else it is asked again. What cannot be used in the end is a judge error, a missing
   score: not 0, since that would be the judge's fault counted against the candidate, and never a support.
@@ -57,7 +58,7 @@ LONGEST_CLAIM = 600
 CLAIMS_A_QUESTION = 25
 OWN_WORDS = 0.5  # share of a claim's words that must be the answer's or the question's
 COVERED = 2 / 3  # share of a sentence's words that its claims must hold
-SUBSTANTIAL_WORDS = 4  # a sentence of fewer words, without a number, need not claim anything
+LONGEST_HEADING = 4  # words of a line that ends in a colon and need not claim anything
 KEPT_CHARACTERS = 160  # of a claim and of a quotation, in the score's details
 SHOWN_CLAIMS = 5
 
@@ -334,9 +335,28 @@ def _leaves_out(sentence: str, claims: Sequence[str]) -> bool:
     """True where the claims of a sentence leave out what it says: most of its words, a number, or a name."""
     words, held = _Words.of(sentence), _Words.of(" ".join(claims))
     if not claims:
-        return bool(words.numbers) or len(words.stems) >= SUBSTANTIAL_WORDS
+        return not (_frames(sentence, words) and words.numbers <= held.numbers)
     covered = len(words.stems & held.stems) >= COVERED * len(words.stems)
     return not (covered and words.numbers <= held.numbers and words.names_within <= held.stems)
+
+
+def _frames(sentence: str, words: _Words) -> bool:
+    """True for what stands around an answer and need not claim anything: a question, a short heading, a courtesy."""
+    bare = sentence.rstrip("*_\"' ")
+    heading = bare.endswith((":", "：")) and len(words.stems) <= LONGEST_HEADING
+    return heading or bare.endswith(("?", "？")) or words.stems <= _COURTESY
+
+
+_COURTESY = frozenset(
+    content_words(
+        """
+        absolutely additional afraid always anything apologies ask assist assistance certainly concerns contact course
+        feel following free further glad gladly good great happy hello help here hesitate hi hope information know let
+        like look looking made mind more need okay pleased please pleasure question questions regret response right
+        sorry summary sure thank thanks welcome wish would yes
+        """
+    )
+)
 
 
 @dataclass(frozen=True, slots=True)

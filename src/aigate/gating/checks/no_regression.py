@@ -16,10 +16,10 @@ import numpy as np
 
 from aigate.core.verdict import CheckOutcome, Interval, Moved, Reason, Status
 from aigate.errors import ConfigError
+from aigate.gating.calibrated import in_peoples_terms
 from aigate.gating.checks.base import ConfiguredCheck, Evidence
 from aigate.gating.comparison import Floats, PairedScores, Scenario
 from aigate.gating.family import Block, Hypothesis, blocks, slice_p_values
-from aigate.gating.judges import in_peoples_terms
 from aigate.gating.margins import resolved_margin, spread_of
 from aigate.gating.reasons import reason
 from aigate.gating.views import View
