@@ -14,6 +14,8 @@ from aigate.cli.options import (
     add_caps,
     add_command,
     add_format,
+    add_journal,
+    add_judge,
     add_pace,
     add_suite,
     chosen,
@@ -69,15 +71,7 @@ def add_parser(commands: Any) -> None:
     what.add_argument(
         "--tag", metavar="TAG", action="append", default=[], help="only samples with this tag; a subset cannot pass"
     )
-    judge = parser.add_argument_group("who judges, where a scorer asks a model (suite.toml: [judge])")
-    judge.add_argument("--judge", metavar="ID", help="the judge's version, e.g. gpt-4o-mini/2024-07-18/v1")
-    judge.add_argument("--judge-provider", metavar="NAME", help="as --provider (default openai)")
-    judge.add_argument("--judge-base-url", metavar="URL", help="as --base-url")
-    judge.add_argument("--judge-api-key-env", metavar="NAME", help="as --api-key-env")
-    judge.add_argument("--judge-model", metavar="NAME", help="as --model")
-    judge.add_argument("--judge-repeats", metavar="N", help="judgements per answer; their mean counts (default 1)")
-    judge.add_argument("--judge-concurrency", metavar="N", help="questions in flight (default 8)")
-    judge.add_argument("--judge-price", metavar="IN,OUT", help="as --price")
+    add_judge(parser)
     how = parser.add_argument_group("how it is decided")
     how.add_argument("--threshold", metavar="T", help="the mean of the primary metric must be at least T, in [0, 1]")
     how.add_argument("--baseline", metavar="NAME|RUN", help="a baseline of the suite, or a run file (default main)")
@@ -102,16 +96,7 @@ def add_parser(commands: Any) -> None:
     where.add_argument("--quiet", action="store_true", help="no progress")
     costs = parser.add_argument_group("what it may cost; a cap that is reached ends the run without a pass, resumably")
     add_caps(costs)
-    costs.add_argument(
-        "--journal", metavar="FILE", help="where paid answers are kept and looked for (default .aigate/journal.sqlite)"
-    )
-    costs.add_argument(
-        "--no-journal",
-        action="store_const",
-        const="",
-        dest="journal",
-        help="keep no answers, and take none that were kept: everything is asked",
-    )
+    add_journal(costs)
     add_format(parser)
     parser.set_defaults(run=run)
 

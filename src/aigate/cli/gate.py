@@ -63,10 +63,12 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
 def decided(arguments: argparse.Namespace, context: Context) -> tuple[Run, Run | None, Run | None, Policy]:
     """Candidate, baseline, anchor and the policy that the arguments name.
 
-    The policy is the one stored in the candidate's run; with `--suite`, the one that suite has now.
+    The policy and the calibrations of judges are those stored in the candidate's run; with `--suite`, those that suite
+    has now.
     """
     from dataclasses import replace
 
+    from aigate.scorers.calibration import calibrations_in
     from aigate.storing.runs import load_run
 
     candidate = load_run(arguments.candidate)
@@ -80,6 +82,11 @@ def decided(arguments: argparse.Namespace, context: Context) -> tuple[Run, Run |
         policy = policy_in_force(found, candidate.header.primary_metric)
         baseline = named_baseline(found.suite, found["baseline"], explicit=arguments.baseline is not None)
         anchor = named_anchor(found, explicit=arguments.anchor is not None)
+        header = replace(
+            candidate.header,
+            calibrations=calibrations_in(found.suite.path, [spec.metric for spec in candidate.header.metrics]),
+        )
+        candidate = replace(candidate, header=header)
     return candidate, baseline, anchor, replace(policy, strict=True) if arguments.strict else policy
 
 

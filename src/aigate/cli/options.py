@@ -22,6 +22,8 @@ __all__ = [
     "add_caps",
     "add_command",
     "add_format",
+    "add_journal",
+    "add_judge",
     "add_pace",
     "add_suite",
     "chosen",
@@ -137,6 +139,33 @@ def add_caps(group: Any) -> None:
 def add_format(parser: argparse.ArgumentParser) -> None:
     """`--format`."""
     parser.add_argument("--format", choices=("json", "markdown"), help="also write this document on standard output")
+
+
+def add_judge(parser: argparse.ArgumentParser) -> None:
+    """`--judge` and its like."""
+    judge = parser.add_argument_group("who judges, where a scorer asks a model (suite.toml: [judge])")
+    judge.add_argument("--judge", metavar="ID", help="the judge's version, e.g. gpt-4o-mini/2024-07-18/v1")
+    judge.add_argument("--judge-provider", metavar="NAME", help="as --provider (default openai)")
+    judge.add_argument("--judge-base-url", metavar="URL", help="as --base-url")
+    judge.add_argument("--judge-api-key-env", metavar="NAME", help="as --api-key-env")
+    judge.add_argument("--judge-model", metavar="NAME", help="as --model")
+    judge.add_argument("--judge-repeats", metavar="N", help="judgements per answer; their mean counts (default 1)")
+    judge.add_argument("--judge-concurrency", metavar="N", help="questions in flight (default 8)")
+    judge.add_argument("--judge-price", metavar="IN,OUT", help="as --price")
+
+
+def add_journal(group: argparse._ArgumentGroup) -> None:
+    """`--journal` and `--no-journal`."""
+    group.add_argument(
+        "--journal", metavar="FILE", help="where paid answers are kept and looked for (default .aigate/journal.sqlite)"
+    )
+    group.add_argument(
+        "--no-journal",
+        action="store_const",
+        const="",
+        dest="journal",
+        help="keep no answers, and take none that were kept: everything is asked",
+    )
 
 
 def chosen(context: Context, flags: Mapping[str, Any]) -> Chosen:

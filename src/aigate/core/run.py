@@ -225,6 +225,8 @@ class RunHeader:
         load: Under which load answers were asked for: `engine`, `concurrency`, `timeout_s`, `requests_per_minute` where
             limited. Latencies measured under another load cannot be compared. None: nothing was called, or parts of the
             run had different ones.
+        calibrations: Per metric, how far its scorer says what people say (`aigate.scorers.calibration`), as JSON: what
+            the suite knew when the run was made.
         rejudged_from: The digest of the run whose answers these are, judged again; None for a run of its own.
     """
 
@@ -247,6 +249,7 @@ class RunHeader:
     started_at: str = ""
     looks: LookPlan | None = None
     load: Mapping[str, Any] | None = None
+    calibrations: Mapping[str, Any] = field(default_factory=dict)
     rejudged_from: str | None = None
 
     def metric(self, name: str) -> MetricSpec | None:
@@ -258,8 +261,9 @@ class RunHeader:
         return n_samples / self.suite_size if self.suite_size else 0.0
 
     def to_dict(self) -> dict[str, Any]:
-        """The header as JSON."""
+        """The header as JSON; calibrations stand in it only where there are any."""
         return {
+            **({"calibrations": dict(self.calibrations)} if self.calibrations else {}),
             "format": RUN_FORMAT,
             "version": str(self.version),
             "provider": dict(self.provider),
@@ -320,6 +324,7 @@ class RunHeader:
             started_at=row["started_at"],
             looks=LookPlan.from_dict(row["looks"]) if row.get("looks") is not None else None,  # not there before 0.2
             load=row.get("load"),
+            calibrations=row.get("calibrations", {}),
             rejudged_from=row.get("rejudged_from"),
         )
 
@@ -329,7 +334,8 @@ class RunHeader:
         Left out: when, where and with which library versions it was begun, and how it is decided. The planned looks are
         left out too: a run that goes on keeps the plan it was begun with; and the load, which may change on the way.
         """
-        apart = {"started_at", "commit", "libraries", "policy", "expected_models", "primary_metric", "looks", "load"}
+        apart = {"started_at", "commit", "libraries", "policy", "expected_models", "primary_metric"}
+        apart |= {"looks", "load", "calibrations"}
         return {key: value for key, value in self.to_dict().items() if key not in apart}
 
 

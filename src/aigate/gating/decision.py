@@ -94,6 +94,7 @@ def judged(
             "suite": candidate.header.suite_digest,
             "policy": policy.digest,
             "prompt": candidate.header.prompt_digest,
+            **({"calibrations": digest_of(calibrations)} if (calibrations := candidate.header.calibrations) else {}),
         },
         ledger=candidate.ledger.to_dict(),
         valid_until=_valid_until(candidate, policy),

@@ -15,6 +15,7 @@ from aigate.core.response import Response
 from aigate.core.run import Result, Run, RunHeader
 from aigate.core.score import Score, Unscored
 from aigate.core.verdict import CheckOutcome, Moved, Reason, Status, worst
+from aigate.gating.calibrated import judge_agreement
 from aigate.gating.checks.base import Check, Evidence
 from aigate.gating.checks.min_score import MinScore
 from aigate.gating.checks.no_regression import NoRegression
@@ -407,4 +408,5 @@ INTEGRITY: tuple[Callable[[Evidence, Policy], CheckOutcome | None], ...] = (
     comparable,
     prompt_unchanged,
     provider_bump,
+    judge_agreement,
 )

@@ -468,7 +468,9 @@ class _Plan:
 
     @property
     def checks(self) -> tuple[NoRegression, ...]:
-        return tuple(check for check in self.policy.checks if isinstance(check, NoRegression))
+        """The comparisons of scores; what labels of people will show cannot be planned from scores."""
+        found = (check for check in self.policy.checks if isinstance(check, NoRegression))
+        return tuple(check for check in found if check.human is None)
 
     @property
     def hypotheses(self) -> int:

@@ -16,6 +16,7 @@ REASONS: Mapping[str, str] = {
     "contract-unchecked": "The model or provider version changed and no check looks at the output's contract or shape.",
     "anchor-unused": "An anchor was named, and nothing is compared with it.",
     "baseline-unsound": "The baseline run is no ground to compare with.",
+    "calibration-stale": "The metric is computed in another way than when its judge was held against people's labels.",
     "drop": "The metric fell: the relabelling test blocks, and at least half the margin is observed.",
     "early-stopped": "The run was stopped before the whole suite was asked.",
     "error-rate": "More answers failed to come back than allowed.",
@@ -29,6 +30,9 @@ REASONS: Mapping[str, str] = {
     "latency-not-bounded": "Too few answers to bound the quantile of the latency.",
     "latency-undecided": "The answers do not show on which side of the bound the latency lies.",
     "load-differs": "The runs were measured under different loads, so that their latencies cannot be compared.",
+    "judge-uncalibrated": "Nobody measured how far the judge of the metric says what people say.",
+    "labels-not-random": "The samples that people labelled are plainly no random part of the suite.",
+    "labels-unusable": "A label of people is no number from 0 to 1.",
     "judge-anchors-missing": "Labelled answers were not judged, or are not the baseline's: drift is not seen.",
     "judge-changed": "The judge was served by another model than in the baseline.",
     "judge-drifted": "The judge no longer says of labelled answers what it said in the baseline.",
@@ -75,10 +79,13 @@ REASONS: Mapping[str, str] = {
     "threshold-lowered": "A flag or the environment put a lower threshold in place of the policy's own.",
     "tolerated-drop": "A real drop, but shown to be smaller than the margin.",
     "too-few-groups": "Fewer than 20 groups: no test of a pass keeps its error rate with so few.",
+    "too-few-labels": "Fewer than 50 samples, or 20 groups, are labelled by people in both runs.",
     "too-few-samples": "Fewer than 20 samples: no test of a pass keeps its error rate with so few.",
     "undecided-early": "What was asked so far does not show on which side of the threshold the mean lies.",
     "undecided-mean": "The missing scores decide on which side of the threshold the mean lies.",
     "undefined-metric": "The metric is undefined on this run.",
+    "weak-judge": "The judge of the metric agrees badly with people (J < 0.5), and the policy does not accept that.",
+    "weak-judge-accepted": "The judge of the metric agrees badly with people (J < 0.5), and the policy accepts that.",
 }
 
 

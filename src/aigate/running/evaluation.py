@@ -33,6 +33,7 @@ from aigate.running.provenance import git_commit, library_versions, utc_now
 from aigate.running.schedule import run_at_look
 from aigate.running.writer import RunWriter, begun_run
 from aigate.scorers.base import Scorer
+from aigate.scorers.calibration import calibrations_in
 
 if TYPE_CHECKING:
     from aigate.running.journal import Journal
@@ -308,6 +309,7 @@ def prepare(suite: Suite, choices: Choices, *, environ: Mapping[str, str]) -> Co
         commit=git_commit(suite.path),
         started_at=utc_now(),
         load=_load(plan),
+        calibrations=calibrations_in(suite.path, [scorer.spec.metric for scorer in scorers]),
     )
     return Conditions(suite, plan, header, budget=_budget(choices, plan), journal=choices.journal)
 

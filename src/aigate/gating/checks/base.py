@@ -110,8 +110,24 @@ class Evidence:
 
     @property
     def block_alpha(self) -> float:
-        """The one-sided chance of blocking a candidate equal to this baseline."""
-        return self.settings.alpha * self.block_share
+        """The one-sided chance of blocking a candidate equal to this baseline by the relabelling test.
+
+        Checks that people's labels decide share alpha with it, one part each.
+        """
+        relabelled, by_people = self._deciding
+        part = relabelled / (relabelled + by_people) if relabelled else 1.0
+        return self.settings.alpha * self.block_share * part
+
+    @property
+    def block_alpha_by_people(self) -> float:
+        """The same for each check that people's labels decide."""
+        return self.settings.alpha * self.block_share / max(1, sum(self._deciding))
+
+    @property
+    def _deciding(self) -> tuple[int, int]:
+        """How many hypotheses the relabelling test decides, and how many checks people's labels."""
+        relabelled = {hypothesis for check in self.checks for hypothesis in getattr(check, "hypotheses", ())}
+        return len(relabelled), sum(getattr(check, "human", None) is not None for check in self.checks)
 
     def schedule(self) -> Schedule:
         """How alpha is spent over the looks; the comparison's units are what is counted."""

@@ -16,6 +16,7 @@ import numpy as np
 
 from aigate.core.verdict import CheckOutcome, Interval, Moved, Reason, Status
 from aigate.errors import ConfigError
+from aigate.gating.calibrated import in_peoples_terms
 from aigate.gating.checks.base import ConfiguredCheck, Evidence
 from aigate.gating.comparison import Floats, PairedScores, Scenario
 from aigate.gating.family import Block, Hypothesis, blocks, slice_p_values
@@ -45,6 +46,7 @@ __all__ = ["NoRegression"]
 SAFE_GROUPS = 100  # with fewer, whole groups that fail at once can be missed: said with every pass
 FEWEST_IN_SLICE = 5  # smaller slices are not reported: nothing could be seen in them
 LISTED = 50
+RECORDED = "recorded:"
 MOST_REPEATS_NAMED = 20  # more than so many answers to each sample is no advice
 
 
@@ -62,6 +64,8 @@ class NoRegression(ConfiguredCheck):
         metric: The metric, computed per sample.
         margin: Tolerated drop of its mean, in (0, 1); default: the policy's.
         slices: Tags whose drop blocks too.
+        human: `recorded:NAME` where people labelled a random part of the answers (`scores.NAME`, in both runs): then
+            their labels decide, helped by the metric's scores of all samples; see `aigate.gating.people`.
     """
 
     name: ClassVar[str] = "no-regression"
@@ -71,14 +75,27 @@ class NoRegression(ConfiguredCheck):
     _: KW_ONLY
     margin: float | Literal["auto"] | None = None
     slices: tuple[str, ...] = ()
+    human: str | None = None
 
     def __post_init__(self) -> None:
+        self._refuse_wrong_human()
         if self.margin is None or self.margin == "auto":
             return
         if not 0.0 < self.margin < 1.0:
             raise ConfigError(
                 f"'margin' is {self.margin!r}: expected a number between 0 and 1, or \"auto\"", hint="0.05 is 5 points"
             )
+
+    def _refuse_wrong_human(self) -> None:
+        if self.human is None:
+            return
+        if not self.human.startswith(RECORDED) or not self.human.removeprefix(RECORDED).strip():
+            hint = 'human = "recorded:human_faithful" reads scores.human_faithful of the answers'
+            raise ConfigError(f"'human' is {self.human!r}: expected recorded:NAME", hint=hint)
+        if self.slices:
+            raise ConfigError("'slices' and 'human' cannot go together", hint="labels decide on all samples only")
+        if self.margin == "auto":
+            raise ConfigError("'human' needs a margin of its own, not 'auto'", hint="0.05 is 5 points")
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -92,7 +109,9 @@ class NoRegression(ConfiguredCheck):
 
     @property
     def hypotheses(self) -> tuple[Hypothesis, ...]:
-        """What may block: the metric, and it in each named slice."""
+        """What the relabelling test may block on: the metric, and it in each named slice; none where people decide."""
+        if self.human is not None:
+            return ()
         return (Hypothesis(self.metric), *(Hypothesis(self.metric, tag) for tag in self.slices))
 
     def judge(self, evidence: Evidence) -> CheckOutcome:
@@ -105,6 +124,8 @@ class NoRegression(ConfiguredCheck):
         if not evidence.views:
             return self._stopped("the run was stopped before its first look")
         paired, view = evidence.comparison.paired(self.metric), evidence.views[-1]
+        if self.human is not None:
+            return self._by_people(evidence, paired)
         part = paired.at(view)  # what arrived beyond the last complete look is not used, not even to find a score
         used = part.arms("observed")[2]
         carried = {tag for tags in part.tags for tag in tags}
@@ -118,6 +139,14 @@ class NoRegression(ConfiguredCheck):
             text = f"no sample with {self.metric} in both runs carries the tag '{absent[0]}'"
             return self._error("no-such-tag", text)
         return self._compared(evidence, paired)
+
+    def _by_people(self, evidence: Evidence, paired: PairedScores) -> CheckOutcome:
+        from aigate.gating.people import Question, judged_by_people
+
+        margin, notes = self._margin(evidence)
+        label = (self.human or "").removeprefix(RECORDED)
+        shares = evidence.block_alpha_by_people, evidence.settings.alpha
+        return judged_by_people(evidence, paired, Question(self.name, self.metric, label, margin, *shares, notes))
 
     def _stopped(self, text: str) -> CheckOutcome:
         why = reason("early-stopped", text, "go on with the run: --resume --no-early-stop")
@@ -168,10 +197,11 @@ class NoRegression(ConfiguredCheck):
             strict=evidence.settings.strict,
         )
         (look, looks), detectable = view.place, _detectable(arms, evidence.block_alpha, margin)
+        people = in_peoples_terms(evidence.candidate, self.metric, detectable=detectable, margin=margin)
         return CheckOutcome(
             check=self.name,
             status=found.status,
-            summary=_summary(found, interval, level, margin, detectable),
+            summary=_summary(found, interval, level, margin, detectable) + people.told,
             metric=self.metric,
             observed=0.0 - found.drop,
             interval=Interval(round(interval.low, 12), round(interval.high, 12), level, interval.method),
@@ -198,6 +228,7 @@ class NoRegression(ConfiguredCheck):
                 "margin": margin,
                 "missing": found.paired.missing,
                 "slices": [] if evidence.against else _slices(evidence, found),
+                **people.details,
             },
             look=look,
             looks=looks,
