@@ -18,16 +18,16 @@ from typing import TYPE_CHECKING, Any
 from aigate.core.ledger import Outcome
 from aigate.core.run import Run
 from aigate.core.verdict import CheckOutcome, Status
-from aigate.reports.forest import Forest, Mark, Scale, compares, forest_of, good_is_more, scale_over
+from aigate.reports.forest import Forest, Mark, Scale, compares, forest_of, good_is_more
 from aigate.reports.page_data import blocks_of, index_of, inline_json, packed
 from aigate.reports.story import MetricRow, Story
 from aigate.reports.text import printable
-from aigate.reports.usage import QUANTILES, Amount, Curve, Usage, usage_of
+from aigate.reports.usage import QUANTILES, Amount, Usage, usage_of
 
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-__all__ = ["Dumbbell", "LIBRARIES", "html", "html_pieces"]
+__all__ = ["LIBRARIES", "Dumbbell", "Library", "html", "html_pieces"]
 
 PAGE = Path(__file__).parent / "page"
 VENDOR = PAGE / "vendor"
@@ -121,7 +121,7 @@ def _view(story: Story, candidate: Run, baseline: Run | None) -> dict[str, Any]:
     """All that the template shows."""
     from markupsafe import Markup
 
-    import aigate
+    from aigate import __version__
 
     verdict = story.verdict
     sound = [check for check in verdict.checks if check.integrity and check.status is Status.PASS]
@@ -133,7 +133,7 @@ def _view(story: Story, candidate: Run, baseline: Run | None) -> dict[str, Any]:
     forest = forest_of(checks)
     return {
         "Status": Status,
-        "aigate_version": aigate.__version__,
+        "aigate_version": __version__,
         "story": story,
         "verdict": verdict,
         "candidate": candidate,
@@ -142,9 +142,7 @@ def _view(story: Story, candidate: Run, baseline: Run | None) -> dict[str, Any]:
         "forest": forest,
         "sound": sound,
         "metrics": [(row, _dumbbell(row.baseline, row.candidate)) for row in story.metrics],
-        "slices": [
-            (row, _dumbbell(row.row["baseline_mean"], row.row["candidate_mean"])) for row in story.slices
-        ],
+        "slices": [(row, _dumbbell(row.row["baseline_mean"], row.row["candidate_mean"])) for row in story.slices],
         "primary": _primary(story, candidate),
         "compared": _compared(checks, candidate),
         "usage": usage,
@@ -157,19 +155,13 @@ def _view(story: Story, candidate: Run, baseline: Run | None) -> dict[str, Any]:
         "libraries": libraries,
         "licences": [(library, _read(f"vendor/{library.licence}")) for library in LIBRARIES],
         "facts": Markup(inline_json(_facts(story, candidate, baseline, usage))),  # noqa: S704 - no < or > in it
-        "index": Markup(packed(_ascii_json(index_of(verdict, candidate, baseline)))),  # noqa: S704 - base 64
+        "index": Markup(packed(index_of(verdict, candidate, baseline))),  # noqa: S704 - base 64
         "blocks": ((block, Markup(block.packed)) for block in blocks_of(candidate, baseline)),  # noqa: S704
     }
 
 
 def _read(name: str) -> str:
     return (PAGE / name).read_text("utf-8")
-
-
-def _ascii_json(value: Any) -> str:
-    import json
-
-    return json.dumps(value, separators=(",", ":"), allow_nan=False)
 
 
 def _content_policy(scripts: Iterable[str], styles: Iterable[str]) -> str:

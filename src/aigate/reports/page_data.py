@@ -72,33 +72,43 @@ def blocks_of(candidate: Run, baseline: Run | None) -> Iterator[Block]:
     """The texts of all samples, block by block; one block at a time is held in memory."""
     first, rows, size = 0, [], 0
     for sample in candidate.samples.values():
-        rows.append(row := json.dumps(_texts(sample, candidate, baseline), separators=(",", ":"), allow_nan=False))
+        rows.append(row := _row(sample, candidate, baseline))
         size += len(row)
         if size >= BLOCK_CHARACTERS:
-            yield Block(first, len(rows), packed(f"[{','.join(rows)}]"))
+            yield Block(first, len(rows), _packed(f"[{','.join(rows)}]"))
             first, rows, size = first + len(rows), [], 0
     if rows:
-        yield Block(first, len(rows), packed(f"[{','.join(rows)}]"))
+        yield Block(first, len(rows), _packed(f"[{','.join(rows)}]"))
 
 
-def packed(text: str) -> str:
-    """ASCII text, deflated (raw, as RFC 1951 has it), in base 64."""
+def packed(value: Any) -> str:
+    """A JSON value, deflated (raw, as RFC 1951 has it), in base 64."""
+    return _packed(_ascii(value))
+
+
+def _packed(text: str) -> str:
     deflate = zlib.compressobj(level=6, wbits=-zlib.MAX_WBITS)
     return base64.b64encode(deflate.compress(text.encode("ascii")) + deflate.flush()).decode("ascii")
 
 
 def inline_json(value: Any) -> str:
     """JSON that can stand in a script element: nothing in it can end the element or begin a comment."""
-    return json.dumps(value, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c").replace(">", "\\u003e")
+    return _ascii(value).replace("<", "\\u003c").replace(">", "\\u003e")
 
 
-def _texts(sample: Sample, candidate: Run, baseline: Run | None) -> dict[str, Any]:
+def _row(sample: Sample, candidate: Run, baseline: Run | None) -> str:
     """One sample with all answers, as run files have them, without what is longer than anybody reads."""
-    return {
-        "sample": _cut(sample.to_dict()),
-        "candidate": [_cut(result.to_dict()) for result in candidate.by_sample[sample.id]],
-        "baseline": [_cut(result.to_dict()) for result in _baseline_results(sample, baseline)],
+    texts = {
+        "sample": sample.to_dict(),
+        "candidate": [result.to_dict() for result in candidate.by_sample[sample.id]],
+        "baseline": [result.to_dict() for result in _baseline_results(sample, baseline)],
     }
+    row = _ascii(texts)
+    return row if len(row) <= LONGEST_TEXT else _ascii(_cut(texts))  # looking at each text costs more than writing it
+
+
+def _ascii(value: Any) -> str:
+    return json.dumps(value, separators=(",", ":"), allow_nan=False)
 
 
 def _baseline_results(sample: Sample, baseline: Run | None) -> Sequence[Result]:

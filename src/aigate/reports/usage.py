@@ -1,4 +1,4 @@
-"""What the answers of a run took: seconds, tokens, US dollars. What was not measured is counted, never taken for zero."""
+"""What the answers of a run took: seconds, tokens, US dollars. What was not measured is counted, never zero."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Curve:
         return quantile_interval(self.values, share, level=LEVEL)
 
     def steps(self) -> tuple[tuple[float, float], ...]:
-        """Points (seconds, share of answers that took no longer), ascending; at most about 400, both ends among them."""
+        """Points (seconds, share of answers that took no longer), ascending; about 400 at most, both ends included."""
         n = len(self.values)
         every = max(1, math.ceil(n / CURVE_POINTS))
         ranks = [*range(every, n, every), n] if n else []

@@ -474,8 +474,7 @@ const aigate = (() => {
       ...(sample.reference === undefined ? [] : [section("Right answer", make("div", { class: "box tall" }, lines(shown(asText(sample.reference)))))]),
       section("Answers", answers(before, after)),
       section("Scores", scoresTable(before, after)),
-      ...(claims.length ? [section("Claims", claimList(claims))] : []),
-      ...(sample.contexts?.length ? [section("Contexts", contexts(sample.contexts, claims))] : []),
+      ...evidence(claims, sample.contexts ?? []),
       ...more(sample),
     );
   }
@@ -603,7 +602,7 @@ const aigate = (() => {
   /** What differs, marked but for its line ends and indentation; white space alone is marked where it is all there is. */
   function marked(name, text) {
     if (!text.trim()) return [make(name, {}, shown(text))];
-    return text.split(/(\s*\n\s*)/).flatMap((piece) => (piece.trim() ? [make(name, {}, shown(piece))] : shown(piece)));
+    return text.split(/(\s*\n\s*|^[ \t]+|[ \t]+$)/).flatMap((piece) => (piece.trim() ? [make(name, {}, shown(piece))] : shown(piece)));
   }
 
   function partsOf(before, after) {
@@ -680,13 +679,22 @@ const aigate = (() => {
         make(
           "li",
           { class: tone(claim.verdict) },
-          make("div", {}, make("b", {}, `${place + 1}. `), claim.verdict ? make("span", { class: `badge ${tone(claim.verdict)}` }, line(claim.verdict)) : null, line(claim.text)),
+          make("div", {}, make("b", {}, `${place + 1}. `), claim.verdict ? make("span", { class: `badge ${tone(claim.verdict)}` }, line(claim.verdict.replaceAll("_", " "))) : null, line(claim.text)),
           claim.reason ? make("span", { class: "told", dir: "auto" }, shown(claim.reason)) : null,
           claim.quotes.map((quote) => make("q", { dir: "auto" }, shown(quote))),
           make("span", { class: "small", "data-claim": place + 1 }),
         ),
       ),
     );
+  }
+
+  /** Claims beside the contexts that they rest on. */
+  function evidence(claims, list) {
+    const parts = [
+      ...(claims.length ? [section("Claims", claimList(claims))] : []),
+      ...(list.length ? [section("Contexts", contexts(list, claims))] : []),
+    ];
+    return parts.length > 1 ? [make("div", { class: "pair" }, parts)] : parts;
   }
 
   /** The contexts, with the evidence of each claim marked; claims learn where their evidence stands. */
@@ -875,6 +883,7 @@ const aigate = (() => {
     if (view.q) await search();
     else refresh();
     document.documentElement.dataset.ready = "";
+    performance.mark("aigate-ready");
     openNamed();
   }
 
