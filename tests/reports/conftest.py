@@ -89,3 +89,9 @@ def build_answers(responses, *, version="m/2/v1", scores=None, metric="correct",
 def make_answers():
     """`build_answers`."""
     return build_answers
+
+
+@pytest.fixture(scope="session")
+def answers_of():
+    """`build_answers`, for fixtures that outlive a test."""
+    return build_answers

@@ -1,5 +1,7 @@
 """Where the marks of the forest plot stand."""
 
+from itertools import pairwise
+
 import pytest
 
 from aigate.core.verdict import CheckOutcome, Interval, Status
@@ -63,4 +65,4 @@ def test_ticks_are_round_within_the_scale_and_few(low, high):
     ticks = Scale(low, high).ticks
     assert 2 <= len(ticks) <= 6
     assert all(low - 1e-9 <= tick <= high + 1e-9 for tick in ticks)
-    assert len({round(b - a, 9) for a, b in zip(ticks, ticks[1:], strict=False)}) <= 1
+    assert len({round(b - a, 9) for a, b in pairwise(ticks)}) <= 1

@@ -9,7 +9,7 @@ import pytest
 
 from aigate.core.response import Response
 from aigate.core.verdict import CheckOutcome, Interval, Moved, Reason, Status
-from aigate.reports.html import LIBRARIES, PAGE, VENDOR, html, html_pieces
+from aigate.reports.html import LIBRARIES, PAGE, VENDOR, html
 from aigate.reports.story import tell
 
 HOSTILE = "</script><script>alert(1)</script><!--<img src=x onerror=alert(2)>\"'{{ 7*7 }}\x00\x1b[2J\u202e\ud800&amp;"

@@ -504,8 +504,9 @@ const aigate = (() => {
   }
 
   function answers(before, after) {
-    const marked = diffing && before && after ? difference(outputOf(before), outputOf(after)) : null;
-    byId("diff").disabled = !(before && after);
+    const both = [before, after].every((result) => typeof result?.response?.output === "string");
+    const marked = diffing && both ? difference(before.response.output, after.response.output) : null;
+    byId("diff").disabled = !both;
     byId("diff").setAttribute("aria-pressed", String(diffing));
     const cards = [
       ...(before ? [answer("Baseline", "baseline", before, marked?.before)] : []),
@@ -514,8 +515,6 @@ const aigate = (() => {
     const pair = make("div", { class: cards.length > 1 ? "pair" : "pair single" }, cards);
     return marked?.note ? make("div", {}, pair, make("p", { class: "small" }, marked.note)) : pair;
   }
-
-  const outputOf = (result) => result.response?.output ?? "";
 
   function answer(title, arm, result, marked) {
     const { response } = result;
@@ -667,7 +666,7 @@ const aigate = (() => {
 
   function tone(verdict) {
     if (/^(supported|yes|true|entailed|entailment|faithful|attributable|correct|1)$/i.test(verdict)) return "good";
-    if (/^(un|not|no\b|false|contra|refut|wrong|incorrect|0$)/i.test(verdict)) return "bad";
+    if (/^(unsupported|unfaithful|not|no\b|false|contra|refut|wrong|incorrect|0$)/i.test(verdict)) return "bad";
     return "";
   }
 
@@ -858,11 +857,10 @@ const aigate = (() => {
     byId("close").addEventListener("click", close);
     dialog.addEventListener("close", whenClosed);
     dialog.addEventListener("click", (event) => event.target === dialog && close());
-    addEventListener("hashchange", openNamed);
+    addEventListener("hashchange", () => openNamed(new URLSearchParams(location.hash.slice(1)).get("sample")));
   }
 
-  function openNamed() {
-    const wanted = new URLSearchParams(location.hash.slice(1)).get("sample");
+  function openNamed(wanted) {
     const number = wanted === null ? -1 : index.ids.findIndex((id) => (id.toWellFormed?.() ?? id) === wanted);
     if (number >= 0 && number !== opened) open(number);
   }
@@ -876,7 +874,7 @@ const aigate = (() => {
       return;
     }
     index = await unpack(byId("index").textContent);
-    readAddress();
+    const wanted = readAddress();
     fillSelects();
     byId("search").value = view.q;
     listen();
@@ -884,7 +882,7 @@ const aigate = (() => {
     else refresh();
     document.documentElement.dataset.ready = "";
     performance.mark("aigate-ready");
-    openNamed();
+    openNamed(wanted);
   }
 
   const started = start();
