@@ -620,7 +620,7 @@ const aigate = (() => {
     const arms = [...(before ? [["Baseline", before]] : []), ...(after ? [[compared ? "Candidate" : "Score", after]] : [])];
     const head = make("tr", {}, make("th", { scope: "col" }, "Metric"), arms.map(([name]) => make("th", { scope: "col" }, name)));
     const body = facts.metrics.map(({ name }) =>
-      make("tr", { class: name === view.metric ? "chosen" : null }, make("th", { scope: "row" }, line(name)), arms.map(([, result]) => make("td", {}, told(result.scores[name], name)))),
+      make("tr", { class: name === view.metric ? "chosen" : null }, make("th", { scope: "row" }, line(name)), arms.map(([, result]) => make("td", {}, told(result.scores[name], name), judged(result.judging?.[name])))),
     );
     return make("div", { class: "scroll" }, make("table", { class: "scores-of" }, make("thead", {}, head), make("tbody", {}, body)));
   }
@@ -635,6 +635,15 @@ const aigate = (() => {
     const rest = Object.fromEntries(Object.entries(found.details ?? {}).filter(([key]) => key !== "claims" || !claimsOf(found, metric).length));
     const details = Object.keys(rest).length ? make("details", {}, make("summary", {}, "details"), lines(shown(JSON.stringify(rest, null, 2)))) : null;
     return [head, read, why, details];
+  }
+
+  /** What the judge of a score was asked for and what it cost, in words. */
+  function judged(use) {
+    if (!use?.calls) return null;
+    const tokens = (use.input_tokens ?? 0) + (use.output_tokens ?? 0);
+    const cost = use.cost_usd === undefined || use.cost_usd === null ? [] : [`$${+use.cost_usd.toPrecision(3)}`];
+    const words = [`${use.calls} call${use.calls === 1 ? "" : "s"}`, ...(tokens ? [`${tokens} tokens`] : []), ...cost];
+    return make("span", { class: "told" }, `judge: ${words.join(", ")}`);
   }
 
   const firstText = (record, keys) => keys.map((key) => record[key]).find((value) => typeof value === "string" && value !== "");
@@ -730,7 +739,7 @@ const aigate = (() => {
     const exact = text.indexOf(quote);
     if (exact >= 0) return [{ from: exact, to: exact + quote.length, place, tone }];
     const [folded, places] = fold(text);
-    const [needle] = fold(quote.trim());
+    const [needle] = fold(quote.trim().replace(/…$/, "")); // judges' quotes may be stored shortened
     const at = needle ? folded.indexOf(needle) : -1;
     return at < 0 ? [] : [{ from: places[at], to: places[at + needle.length - 1] + 1, place, tone }];
   }
