@@ -25,8 +25,8 @@ MEASURED = (*NUMBERS, "finish_reason", "served_model")
 def run_frame(run: Run) -> pd.DataFrame:
     """One row per sample and repeat.
 
-    Columns: id, repeat, outcome, input (as text), output, fault, the times, tokens and cost that the provider told, tags,
-    group, and per metric `score_METRIC`. What is missing is missing in pandas too (NaN or None), never 0.
+    Columns: id, repeat, outcome, input (as text), output, fault, the times, tokens and cost that the provider told,
+    tags, group, and per metric `score_METRIC`. What is missing is missing in pandas too (NaN or None), never 0.
     """
     metrics = [spec.metric for spec in run.header.metrics]
     columns = ["id", "repeat", "outcome", "input", "output", "fault", *MEASURED, "tags", "group"]

@@ -22,6 +22,8 @@ __all__ = ["comparison_html", "comparisons_html", "run_html", "verdict_html"]
 
 MARKS = {Status.PASS: "✓", Status.FAIL: "✗", Status.INCONCLUSIVE: "?", Status.ERROR: "!"}
 LONGEST = 300  # characters of one cell
+TABLE = "border-collapse: collapse; color: inherit; font-size: inherit"  # a page without doctype inherits neither
+CELL = "padding: 2px 14px 2px 0; text-align: left; vertical-align: top"
 
 
 def verdict_html(verdict: Verdict) -> str:
@@ -123,10 +125,10 @@ def _whole(head: str, table: str, foot: str = "") -> str:
 
 
 def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    head = "".join(f'<th scope="col" style="text-align: left">{column}</th>' for column in columns)
+    head = "".join(f'<th scope="col" style="{CELL}">{column}</th>' for column in columns)
     body = "".join(f"<tr>{''.join(_cell(cell) for cell in row)}</tr>" for row in rows)
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    return f'<table style="{TABLE}"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
 
 
 def _cell(cell: str) -> str:
-    return f'<td style="text-align: left">{cell}</td>'
+    return f'<td style="{CELL}">{cell}</td>'
