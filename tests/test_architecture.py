@@ -44,10 +44,11 @@ LAZY = {
     "jsonschema",
     "statsmodels",
     "dask",
+    "matplotlib",
 }
 # Packages that a whole part of the house is built on; the parts themselves are imported only when they are used.
 AT_HOME = {
-    "numpy": {"stats", "gating"},
+    "numpy": {"stats", "gating", "reports"},
     "scipy": {"stats"},
     "jinja2": {"goldens"},
     "yaml": {"goldens"},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from aigate.errors import RunFileError
@@ -27,13 +28,18 @@ def read_lines(path: Path) -> list[str]:
     return [*lines, last.decode("utf-8", "replace")] if last else lines
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Put a file in place whole: after a crash there is the old content or the new one, never a part."""
+def write_atomically(path: Path, content: bytes | Iterable[bytes]) -> None:
+    """Put a file in place whole: after a crash there is the old content or the new one, never a part.
+
+    Args:
+        path: The file; its folder is made where it is missing.
+        content: All of it, or its pieces, which are never in memory together.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_name(f".{path.name}.{os.getpid()}.new")
     try:
         with fresh.open("wb") as file:
-            file.write(content)
+            file.writelines((content,) if isinstance(content, bytes) else content)
             file.flush()
             os.fsync(file.fileno())
         fresh.replace(path)

@@ -23,6 +23,7 @@ from aigate.cli.options import (
     named_anchor,
     named_baseline,
     policy_in_force,
+    report_file,
 )
 from aigate.cli.output import note as _note
 
@@ -114,6 +115,7 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
     baseline, anchor = _baseline(found, context), named_anchor(found, explicit=found.given("anchor"))
     out = Path(arguments.out or _default_out(found, prepared))
     _refuse_to_overwrite(out, {"baseline": baseline, "anchor": anchor})
+    report_file(arguments, (baseline, anchor))
     baseline, anchor = judged_alike((baseline, anchor), prepared, policy, out=out, tell=tell)
     conditions = _planned(found, prepared, policy, baseline=baseline, anchor=anchor, context=context)
     _tell_costs(found, conditions, baseline, out=out, resume=arguments.resume, context=context)

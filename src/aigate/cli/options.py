@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,6 +31,8 @@ __all__ = [
     "named_anchor",
     "named_baseline",
     "policy_in_force",
+    "refuse_runs",
+    "report_file",
     "require_same_suite",
     "without_threshold",
 ]
@@ -137,8 +139,43 @@ def add_caps(group: Any) -> None:
 
 
 def add_format(parser: argparse.ArgumentParser) -> None:
-    """`--format`."""
+    """`--format` and `--report`."""
     parser.add_argument("--format", choices=("json", "markdown"), help="also write this document on standard output")
+    parser.add_argument("--report", metavar="FILE.html", help="also write the report as one HTML file, to read offline")
+
+
+def report_file(arguments: argparse.Namespace, runs: Iterable[Run | None] = ()) -> Path | None:
+    """Where `--report` wants the HTML report; None where it does not. Looked at before anything is paid for.
+
+    Raises:
+        UsageError: A name that is no HTML file's, a folder, or one of the runs themselves.
+    """
+    from aigate.errors import UsageError
+
+    if arguments.report is None:
+        return None
+    path = Path(arguments.report)
+    if path.suffix.lower() not in {".html", ".htm"}:
+        raise UsageError(
+            f"--report {path}: expected a file that ends in .html",
+            hint="other documents: --format markdown > FILE, or aigate report RUN --format FORMAT --out FILE",
+        )
+    if path.is_dir():
+        raise UsageError(f"--report {path}: is a folder", hint=f"name a file in it: {path / 'report.html'}")
+    refuse_runs("--report", path, runs)
+    return path
+
+
+def refuse_runs(flag: str, path: Path, runs: Iterable[Run | None]) -> None:
+    """Refuse to write over a run that is being read.
+
+    Raises:
+        UsageError: The path is one of theirs.
+    """
+    from aigate.errors import UsageError
+
+    if any(run is not None and run.source and Path(run.source).resolve() == path.resolve() for run in runs):
+        raise UsageError(f"{flag} {path} would write over a run", hint="choose another file")
 
 
 def add_judge(parser: argparse.ArgumentParser) -> None:

@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from aigate.cli.main import Context
     from aigate.core.run import Run
     from aigate.core.verdict import Verdict
+    from aigate.reports.story import Story
 
-__all__ = ["deliver", "note", "verdict_json"]
+__all__ = ["deliver", "note", "verdict_json", "write_html"]
 
 
 def deliver(
@@ -31,12 +32,14 @@ def deliver(
     stored: Path | None = None,
 ) -> int:
     """Show the verdict, write the document that was asked for, and give the exit code."""
+    from aigate.cli.options import report_file
     from aigate.reports.markdown import markdown
     from aigate.reports.story import tell
     from aigate.reports.terminal import console_for, print_story
 
     if arguments.format and sys.stdout is None:
         raise UsageError("standard output is closed: the document cannot be delivered", hint="leave out --format")
+    report = report_file(arguments, (candidate, baseline))
     story = tell(verdict, candidate, baseline)
     if path := stored or candidate.source:
         named = f"promote {shlex.quote(str(path))}"
@@ -46,14 +49,26 @@ def deliver(
     elif arguments.format == "markdown":
         context.stdout.write(markdown(story))
     context.stdout.flush()
+    if report is not None:
+        write_html(report, story, candidate, baseline)
     try:
         print_story(story, console_for(context.stderr, environ_columns=context.environ.get("COLUMNS")))
         if stored is not None:
             print(f"run: {stored}", file=context.stderr)
+        if report is not None:
+            print(f"report: {report}", file=context.stderr)
     except OSError:  # nobody reads on (`2>&1 | head -1`): that takes a pass back, and nothing else
         if verdict:
             raise
     return verdict.exit_code
+
+
+def write_html(path: Path, story: Story, candidate: Run, baseline: Run | None) -> None:
+    """Put the HTML report in place, whole."""
+    from aigate.files import write_atomically
+    from aigate.reports.html import html_pieces
+
+    write_atomically(path, (piece.encode("utf-8") for piece in html_pieces(story, candidate, baseline)))
 
 
 def verdict_json(verdict: Verdict) -> str:

@@ -1,15 +1,19 @@
-"""`aigate report`: the document of a stored run."""
+"""`aigate report`: the document of a stored run, on standard output or in a file."""
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aigate.cli.gate import add_run_and_baseline, decided
-from aigate.cli.options import add_command
+from aigate.cli.options import add_command, refuse_runs
 
 if TYPE_CHECKING:
     from aigate.cli.main import Context
+    from aigate.core.run import Run
+    from aigate.reports.story import Story
 
 __all__ = ["add_parser", "run"]
 
@@ -19,11 +23,16 @@ def add_parser(commands: Any) -> None:
     parser = add_command(
         commands,
         "report",
-        about="write the report of a stored run on standard output",
-        example="aigate report candidate.jsonl --baseline baseline.jsonl --format markdown > report.md",
+        about="write the report of a stored run",
+        example="aigate report candidate.jsonl --baseline baseline.jsonl --format html --out report.html",
     )
     add_run_and_baseline(parser)
-    parser.add_argument("--format", choices=("json", "markdown"), default="markdown", help="default: markdown")
+    parser.add_argument(
+        "--format",
+        choices=("html", "json", "markdown"),
+        help="default: what the ending of --out says (.html, .json, .md), else markdown",
+    )
+    parser.add_argument("--out", metavar="FILE", help="the file to write (default: standard output)")
     parser.add_argument(
         "--samples", metavar="N", type=int, default=20, help="how many samples that moved to show (default 20)"
     )
@@ -32,18 +41,40 @@ def add_parser(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace, context: Context) -> int:
     """Write the report. A report that could be written exits 0 whatever the verdict is; `gate` is what decides."""
-    from aigate.cli.output import verdict_json
     from aigate.errors import UsageError
+    from aigate.files import write_atomically
     from aigate.gating.decision import gate
-    from aigate.reports.markdown import markdown
     from aigate.reports.story import tell
 
     if arguments.samples < 0:
         raise UsageError(f"--samples {arguments.samples}: expected 0 or more")
+    out = None if arguments.out is None else Path(arguments.out)
+    if out is not None and out.is_dir():
+        raise UsageError(f"--out {out}: is a folder", hint="name a file in it")
     candidate, baseline, anchor, policy = decided(arguments, context)
+    if out is not None:
+        refuse_runs("--out", out, (candidate, baseline, anchor))
     verdict = gate(candidate, policy, baseline=baseline, anchor=anchor)
-    if arguments.format == "json":
-        context.stdout.write(verdict_json(verdict))
+    story = tell(verdict, candidate, baseline, shown=arguments.samples)
+    pieces = _pieces(arguments.format or _format_of(out), story, candidate, baseline)
+    if out is None:
+        context.stdout.writelines(pieces)
     else:
-        context.stdout.write(markdown(tell(verdict, candidate, baseline, shown=arguments.samples)))
+        write_atomically(out, (piece.encode("utf-8", "backslashreplace") for piece in pieces))
     return 0
+
+
+def _format_of(out: Path | None) -> str:
+    """The format that a file's ending asks for."""
+    suffix = "" if out is None else out.suffix.lower()
+    return {".html": "html", ".htm": "html", ".json": "json"}.get(suffix, "markdown")
+
+
+def _pieces(form: str, story: Story, candidate: Run, baseline: Run | None) -> Iterable[str]:
+    from aigate.cli.output import verdict_json
+    from aigate.reports.html import html_pieces
+    from aigate.reports.markdown import markdown
+
+    if form == "html":
+        return html_pieces(story, candidate, baseline)
+    return (verdict_json(story.verdict) if form == "json" else markdown(story),)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from aigate.core.display import Displayed
 from aigate.core.ledger import Ledger, Outcome
 from aigate.core.looks import LookPlan, unit_order
 from aigate.core.response import Response
@@ -357,7 +358,7 @@ _HEADER_TYPES: Mapping[str, Any] = {
 
 
 @dataclass(frozen=True)
-class Run:
+class Run(Displayed):
     """One finished execution.
 
     Attributes:

@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from aigate.core.display import Displayed
 from aigate.core.ledger import Outcome
 from aigate.core.run import Result, Run
 from aigate.core.score import MetricSpec, Score, Unscored
@@ -125,7 +126,7 @@ class PairedScores:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Comparison(Displayed):
     """A candidate against a baseline.
 
     Attributes:
