@@ -24,6 +24,7 @@ ORDER = (
     "reports",
     "delivery",
     "cli",
+    "golden_tests",
     "pytest_plugin",
     "testing",
     "__init__",

@@ -6,6 +6,7 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from aigate.cli.options import (
+    Chosen,
     add_command,
     add_suite,
     chosen,
@@ -21,8 +22,9 @@ if TYPE_CHECKING:
     from aigate.core.run import Run
     from aigate.core.verdict import Verdict
     from aigate.gating.policy import Policy
+    from aigate.storing.baselines import Promotion
 
-__all__ = ["add_parser"]
+__all__ = ["add_parser", "promoted"]
 
 
 def add_parser(commands: Any) -> None:
@@ -102,34 +104,52 @@ def show(arguments: argparse.Namespace, context: Context) -> int:
 
 def promote(arguments: argparse.Namespace, context: Context) -> int:
     """Promote a run whose verdict is a pass."""
-    from aigate.errors import BaselineError
-    from aigate.gating.checks.min_score import MinScore
-    from aigate.gating.decision import gate
-    from aigate.gating.integrity import skipped_samples
-    from aigate.running.provenance import utc_now
-    from aigate.storing.baselines import Baselines
     from aigate.storing.runs import load_run
 
     candidate = load_run(arguments.candidate)
     flags = {"suite": arguments.suite, "threshold": arguments.threshold, "baseline": arguments.name}
     found = chosen(without_threshold(context), flags)
+    promotion, _ = promoted(candidate, found, context, new_line=arguments.new_line, rejudged=arguments.rejudged)
+    print(f"{promotion.name}: {promotion.version}  {promotion.run_digest}", file=context.stdout)
+    print("next: commit the suite's baselines folder", file=context.stderr)
+    return 0
+
+
+def promoted(
+    candidate: Run,
+    found: Chosen,
+    context: Context,
+    *,
+    new_line: str | None = None,
+    rejudged: str | None = None,
+) -> tuple[Promotion, Verdict | None]:
+    """Make a run the baseline that the settings name, if it may be one.
+
+    Args:
+        candidate: The run.
+        found: The suite and the settings in force; `baseline` names the baseline, `threshold` what it must reach.
+        context: Where settings are looked up.
+        new_line: Why a baseline is begun that cannot be compared with the one before.
+        rejudged: A run file: the baseline in force, judged anew by the judge of the candidate.
+
+    Returns:
+        The line of the history, and the verdict that it rests on; None where the run is that baseline already.
+
+    Raises:
+        BaselineError, NotComparableError: It may not; nothing was changed.
+    """
+    from aigate.gating.decision import gate
+    from aigate.running.provenance import utc_now
+    from aigate.storing.baselines import Baselines
+
     require_same_suite(candidate, found.suite)
     policy = policy_in_force(found, candidate.header.primary_metric)
-    if lowered := [check.lowered_from for check in policy.checks if isinstance(check, MinScore) and check.lowered_from]:
-        told = f"--threshold {arguments.threshold} is lower than the {lowered[0]:g} of {found.suite.name}"
-        raise BaselineError(
-            f"{candidate.source}: not promoted: {told}", hint="lower it in suite.toml, where it is reviewed"
-        )
-
-    if skipped := skipped_samples(candidate):
-        told = f"it was stopped early: {len(skipped)} of {len(candidate.samples)} samples were never asked"
-        raise BaselineError(
-            f"{candidate.source}: not promoted: {told}",
-            hint=f"answer the rest: aigate eval --resume --no-early-stop --out {candidate.source}",
-        )
+    _refuse_lowered(policy, candidate, found)
+    _refuse_unasked(candidate)
     name = found["baseline"]
-    main_name = chosen(without_threshold(context), {"suite": arguments.suite})["baseline"]
+    main_name = chosen(without_threshold(context), {"suite": str(found.suite.path)})["baseline"]
     anchor = None if name == found["anchor"] else named_anchor(found, explicit=False)
+    verdicts: list[Verdict] = []
 
     def decide(current: Run | None) -> Verdict:
         if (
@@ -140,19 +160,54 @@ def promote(arguments: argparse.Namespace, context: Context) -> int:
             return gate(candidate, policy, baseline=main)  # the first anchor is as good as the baseline
         if current is None:
             return gate(candidate, _first(policy, candidate))
-        if arguments.rejudged is not None:
-            current = _rejudged(arguments.rejudged, current)
+        if rejudged is not None:
+            current = _rejudged(rejudged, current)
         verdict = gate(candidate, policy, baseline=current, anchor=anchor)
-        if arguments.new_line is None:
+        if new_line is None:
             return verdict
         _require_new_line(verdict)
         return gate(candidate, _first(policy, candidate))
 
+    def remembered(current: Run | None) -> Verdict:
+        verdicts.append(decide(current))
+        return verdicts[-1]
+
     baselines = Baselines(found.suite.path / "baselines")
-    promotion = baselines.promote(candidate, name, decide=decide, now=utc_now(), new_line=arguments.new_line)
-    print(f"{promotion.name}: {promotion.version}  {promotion.run_digest}", file=context.stdout)
-    print("next: commit the suite's baselines folder", file=context.stderr)
-    return 0
+    promotion = baselines.promote(candidate, name, decide=remembered, now=utc_now(), new_line=new_line)
+    return promotion, verdicts[-1] if verdicts else None
+
+
+def _refuse_lowered(policy: Policy, candidate: Run, found: Chosen) -> None:
+    """Refuse a threshold below the suite's own.
+
+    Raises:
+        BaselineError: It is.
+    """
+    from aigate.errors import BaselineError
+    from aigate.gating.checks.min_score import MinScore
+
+    if lowered := [check.lowered_from for check in policy.checks if isinstance(check, MinScore) and check.lowered_from]:
+        told = f"--threshold {found['threshold']:g} is lower than the {lowered[0]:g} of {found.suite.name}"
+        raise BaselineError(
+            f"{candidate.source}: not promoted: {told}", hint="lower it in suite.toml, where it is reviewed"
+        )
+
+
+def _refuse_unasked(candidate: Run) -> None:
+    """Refuse a run of which samples were never asked.
+
+    Raises:
+        BaselineError: There are some.
+    """
+    from aigate.errors import BaselineError
+    from aigate.gating.integrity import skipped_samples
+
+    if skipped := skipped_samples(candidate):
+        told = f"it was stopped early: {len(skipped)} of {len(candidate.samples)} samples were never asked"
+        raise BaselineError(
+            f"{candidate.source}: not promoted: {told}",
+            hint=f"answer the rest: aigate eval --resume --no-early-stop --out {candidate.source}",
+        )
 
 
 def _rejudged(path: str, current: Run) -> Run:

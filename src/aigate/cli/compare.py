@@ -34,11 +34,11 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
     """Show the differences. Exits 4 when some run is not comparable with the first, else 0."""
     import json
 
+    from aigate.cli.output import show_story
     from aigate.errors import UsageError
     from aigate.gating.tables import compare
     from aigate.reports.markdown import markdown
     from aigate.reports.story import tell
-    from aigate.reports.terminal import console_for, print_story
     from aigate.storing.runs import load_run
 
     if len(arguments.runs) < 2:
@@ -46,12 +46,11 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
     first, *others = (load_run(path) for path in arguments.runs)
     _refuse_unknown_metrics(arguments.metric, first)
     compared = compare(first, *others, metrics=arguments.metric)
-    console = console_for(context.stderr, environ_columns=context.environ.get("COLUMNS"))
     for other, findings in zip(others, compared.findings, strict=True):
         story = tell(findings, other, first, decided=False)
         if arguments.format == "markdown":
             context.stdout.write(markdown(story))
-        print_story(story, console)
+        show_story(story, context)
     if arguments.format == "json":
         context.stdout.write(json.dumps(compared.rows(), indent=2, allow_nan=False) + "\n")
     return 4 if any(row.get("not_comparable") for row in compared.rows()) else 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,11 +31,21 @@ from aigate.cli.output import note as _note
 if TYPE_CHECKING:
     from aigate.cli.main import Context
     from aigate.core.run import Run
+    from aigate.core.verdict import Verdict
     from aigate.gating.policy import Policy
     from aigate.running.budget import Estimate
     from aigate.running.evaluation import Choices, Conditions
 
-__all__ = ["add_parser", "choices_from", "implied_provider", "most_repeats", "run"]
+__all__ = [
+    "Evaluation",
+    "add_parser",
+    "choices_from",
+    "decided",
+    "implied_provider",
+    "most_repeats",
+    "planned",
+    "run",
+]
 
 IMPLIED = {"--recorded": "replay", "--target": "callable", "--base-url": "openai", "--model": "openai"}
 SETTINGS = (
@@ -105,10 +116,46 @@ def add_parser(commands: Any) -> None:
 def run(arguments: argparse.Namespace, context: Context) -> int:
     """Evaluate and decide."""
     from aigate.cli.output import deliver
-    from aigate.cli.progress import progress_for
-    from aigate.cli.rejudging import drifted_metrics, judged_alike, judged_anew
-    from aigate.gating.decision import gate
-    from aigate.running.evaluation import execute
+
+    evaluation = planned(arguments, context)
+    try:
+        candidate, verdict, evaluation = decided(evaluation, arguments, context)
+    except KeyboardInterrupt:
+        kept = f"aigate: interrupted; what was answered is kept in {evaluation.out}"
+        print(f"{kept}\n  next: the same command with --resume --out {evaluation.out}", file=context.stderr)
+        return 130
+    shown = {"stored": evaluation.out, "suite": evaluation.found.suite.path}
+    return deliver(verdict, candidate, evaluation.baseline, arguments=arguments, context=context, **shown)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Everything looked up, checked and planned; nothing but a changed judge was asked yet.
+
+    Attributes:
+        found: The suite and the settings in force.
+        conditions: What will be asked.
+        policy: What decides.
+        baseline: The run the candidate will be held against; None without one.
+        anchor: An older run beside the baseline; None without one.
+        out: The run file that will be written.
+    """
+
+    found: Chosen
+    conditions: Conditions
+    policy: Policy
+    baseline: Run | None
+    anchor: Run | None
+    out: Path
+
+
+def planned(arguments: argparse.Namespace, context: Context) -> Evaluation:
+    """Look everything up, and say what it may cost and what it cannot see.
+
+    Raises:
+        UsageError: Something is wrong; nothing was asked.
+    """
+    from aigate.cli.rejudging import judged_alike
 
     tell = partial(_note, context=context)
     found, prepared, policy = _prepared(arguments, context)
@@ -119,28 +166,41 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
     baseline, anchor = judged_alike((baseline, anchor), prepared, policy, out=out, tell=tell)
     conditions = _planned(found, prepared, policy, baseline=baseline, anchor=anchor, context=context)
     _tell_costs(found, conditions, baseline, out=out, resume=arguments.resume, context=context)
-    total, planned = conditions.plan.repeats * len(conditions.plan.samples), _told_looks(conditions)
-    try:
-        with progress_for(context.stderr, total=total, planned=planned, quiet=arguments.quiet) as progress:
-            looked = None if progress is None else progress.looked
-            candidate = execute(conditions, out, resume=arguments.resume, progress=progress, looked=looked)
-    except KeyboardInterrupt:
-        kept = f"aigate: interrupted; what was answered is kept in {out}"
-        print(f"{kept}\n  next: the same command with --resume --out {out}", file=context.stderr)
-        return 130
+    return Evaluation(found, conditions, policy, baseline, anchor, out)
+
+
+def decided(evaluation: Evaluation, arguments: argparse.Namespace, context: Context) -> tuple[Run, Verdict, Evaluation]:
+    """Ask what was planned, and decide.
+
+    Returns:
+        The candidate, the verdict, and what it rests on: baselines are judged anew where the judge drifted.
+
+    Raises:
+        KeyboardInterrupt: Stopped; the run file is resumable.
+    """
+    from aigate.cli.progress import progress_for
+    from aigate.cli.rejudging import drifted_metrics, judged_anew
+    from aigate.gating.decision import gate
+    from aigate.running.evaluation import execute
+
+    conditions, out = evaluation.conditions, evaluation.out
+    baseline, anchor = evaluation.baseline, evaluation.anchor
+    total, looks = conditions.plan.repeats * len(conditions.plan.samples), _told_looks(conditions)
+    with progress_for(context.stderr, total=total, planned=looks, quiet=arguments.quiet) as progress:
+        looked = None if progress is None else progress.looked
+        candidate = execute(conditions, out, resume=arguments.resume, progress=progress, looked=looked)
     if conditions.budget is not None and conditions.budget.exhausted:
         _note(f"{conditions.budget.exhausted}; go on with a higher cap and --resume --out {out}", context)
-    verdict = gate(candidate, policy, baseline=baseline, anchor=anchor)
-    if drifted := drifted_metrics(verdict, candidate, policy):
+    verdict = gate(candidate, evaluation.policy, baseline=baseline, anchor=anchor)
+    if drifted := drifted_metrics(verdict, candidate, evaluation.policy):
+        tell = partial(_note, context=context)
         baseline, anchor = judged_anew((baseline, anchor), drifted, conditions, candidate, out=out, tell=tell)
-        verdict = gate(candidate, policy, baseline=baseline, anchor=anchor)
-    return deliver(verdict, candidate, baseline, arguments=arguments, context=context, stored=out)
+        verdict = gate(candidate, evaluation.policy, baseline=baseline, anchor=anchor)
+    return candidate, verdict, replace(evaluation, baseline=baseline, anchor=anchor)
 
 
 def _prepared(arguments: argparse.Namespace, context: Context) -> tuple[Chosen, Conditions, Policy]:
     """Everything looked up and checked; nothing asked yet."""
-    from dataclasses import replace
-
     from aigate.gating.run_metrics import run_metric_names
     from aigate.running.evaluation import prepare, primary_metric
     from aigate.running.judges import named_judges, scorers_of

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aigate.cli.options import (
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from aigate.core.run import Run
     from aigate.gating.policy import Policy
 
-__all__ = ["add_parser", "decided", "run"]
+__all__ = ["add_parser", "decided", "folder_of", "run"]
 
 
 def add_parser(commands: Any) -> None:
@@ -57,7 +58,19 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
 
     candidate, baseline, anchor, policy = decided(arguments, context)
     verdict = gate(candidate, policy, baseline=baseline, anchor=anchor)
-    return deliver(verdict, candidate, baseline, arguments=arguments, context=context)
+    suite = folder_of(candidate, arguments, context)
+    return deliver(verdict, candidate, baseline, arguments=arguments, context=context, suite=suite)
+
+
+def folder_of(candidate: Run, arguments: argparse.Namespace, context: Context) -> Path | None:
+    """The folder of the suite that a run ran: the one that is named, or the default one where it is that; else None."""
+    from aigate.errors import AigateError
+
+    try:
+        suite = chosen(without_threshold(context), {"suite": arguments.suite}).suite
+    except AigateError:  # a stored run is judged by itself: no suite has to be there
+        return None
+    return suite.path if suite.digest == candidate.header.suite_digest else None
 
 
 def decided(arguments: argparse.Namespace, context: Context) -> tuple[Run, Run | None, Run | None, Policy]:

@@ -23,9 +23,10 @@ from typing import NoReturn, TextIO
 from aigate import __version__
 from aigate.core.registry import nearest
 from aigate.errors import AigateError
+from aigate.reports.job_log import commands_stopped
 from aigate.reports.text import printable
 
-__all__ = ["Context", "main"]
+__all__ = ["Context", "main", "parse"]
 
 INTERRUPTED = 130  # what a shell expects of a command ended by Ctrl-C
 EPILOG = """\
@@ -33,7 +34,9 @@ exit codes: 0 pass, 1 fail, 2 usage or configuration, 3 inconclusive, 4 error (c
 
 example: aigate eval --suite goldens/support-faq --threshold 0.85
 """
-COMMANDS = ("eval", "gate", "compare", "bench", "baseline", "goldens", "judge", "journal", "report", "config")
+COMMANDS = (
+    *("eval", "gate", "compare", "bench", "baseline", "goldens", "judge", "journal", "report", "config", "explain"),
+)
 
 
 @dataclass(frozen=True)
@@ -76,11 +79,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code.
     """
+    parsed = parse(arguments)
+    with _streams() as (stdout, stderr), _sigterm_like_ctrl_c():
+        return _run(parsed, Context(os.environ, stdout, stderr, Path.cwd()))
+
+
+def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """The command's arguments, as `aigate` takes them.
+
+    Raises:
+        SystemExit: They are none; what is wrong was said on standard error.
+    """
     parsed, unknown = _parser().parse_known_args(arguments)
     if unknown:
         parsed.parser.refuse(unknown[0])
-    with _streams() as (stdout, stderr), _sigterm_like_ctrl_c():
-        return _run(parsed, Context(os.environ, stdout, stderr, Path.cwd()))
+    return parsed
 
 
 @contextmanager
@@ -121,7 +134,7 @@ def _run(parsed: argparse.Namespace, context: Context) -> int:
 
 def _say(text: str, context: Context) -> None:
     """Tell why there is no verdict; where nobody reads on, the exit code says it alone."""
-    with suppress(OSError):
+    with suppress(OSError), commands_stopped(context.stderr, context.environ):
         print(text, file=context.stderr)
 
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from aigate.reports.formats import FORMATS
+
 if TYPE_CHECKING:
     from aigate.cli.main import Context
     from aigate.core.run import Run
@@ -140,7 +142,7 @@ def add_caps(group: Any) -> None:
 
 def add_format(parser: argparse.ArgumentParser) -> None:
     """`--format` and `--report`."""
-    parser.add_argument("--format", choices=("json", "markdown"), help="also write this document on standard output")
+    parser.add_argument("--format", choices=tuple(FORMATS), help="also write this document on standard output")
     parser.add_argument("--report", metavar="FILE.html", help="also write the report as one HTML file, to read offline")
 
 

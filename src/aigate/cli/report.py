@@ -7,15 +7,17 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from aigate.cli.gate import add_run_and_baseline, decided
+from aigate.cli.gate import add_run_and_baseline, decided, folder_of
 from aigate.cli.options import add_command, refuse_runs
+from aigate.reports.formats import FORMATS
 
 if TYPE_CHECKING:
     from aigate.cli.main import Context
-    from aigate.core.run import Run
-    from aigate.reports.story import Story
+    from aigate.reports.documents import Shown
 
 __all__ = ["add_parser", "run"]
+
+HTML = "html"
 
 
 def add_parser(commands: Any) -> None:
@@ -29,7 +31,7 @@ def add_parser(commands: Any) -> None:
     add_run_and_baseline(parser)
     parser.add_argument(
         "--format",
-        choices=("html", "json", "markdown"),
+        choices=(HTML, *FORMATS),
         help="default: what the ending of --out says (.html, .json, .md), else markdown",
     )
     parser.add_argument("--out", metavar="FILE", help="the file to write (default: standard output)")
@@ -41,6 +43,7 @@ def add_parser(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace, context: Context) -> int:
     """Write the report. A report that could be written exits 0 whatever the verdict is; `gate` is what decides."""
+    from aigate.cli.output import shown_of
     from aigate.errors import UsageError
     from aigate.files import write_atomically
     from aigate.gating.decision import gate
@@ -56,7 +59,9 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
         refuse_runs("--out", out, (candidate, baseline, anchor))
     verdict = gate(candidate, policy, baseline=baseline, anchor=anchor)
     story = tell(verdict, candidate, baseline, shown=arguments.samples)
-    pieces = _pieces(arguments.format or _format_of(out), story, candidate, baseline)
+    form = arguments.format or _format_of(out)
+    suite = folder_of(candidate, arguments, context)
+    pieces = _pieces(form, shown_of(story, candidate, baseline, suite=suite, context=context))
     if out is None:
         context.stdout.writelines(pieces)
     else:
@@ -67,14 +72,13 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
 def _format_of(out: Path | None) -> str:
     """The format that a file's ending asks for."""
     suffix = "" if out is None else out.suffix.lower()
-    return {".html": "html", ".htm": "html", ".json": "json"}.get(suffix, "markdown")
+    return {".html": HTML, ".htm": HTML, ".json": "json"}.get(suffix, "markdown")
 
 
-def _pieces(form: str, story: Story, candidate: Run, baseline: Run | None) -> Iterable[str]:
-    from aigate.cli.output import verdict_json
+def _pieces(form: str, shown: Shown) -> Iterable[str]:
+    from aigate.reports.documents import document
     from aigate.reports.html import html_pieces
-    from aigate.reports.markdown import markdown
 
-    if form == "html":
-        return html_pieces(story, candidate, baseline)
-    return (verdict_json(story.verdict) if form == "json" else markdown(story),)
+    if form == HTML:
+        return html_pieces(shown.story, shown.candidate, shown.baseline)
+    return (document(form, shown),)

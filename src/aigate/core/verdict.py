@@ -94,6 +94,11 @@ class Moved:
     candidate: float | None
     note: str = ""
 
+    @property
+    def is_news(self) -> bool:
+        """False for a sample that is as bad as it was before."""
+        return self.baseline is None or self.baseline != self.candidate
+
     def to_dict(self) -> dict[str, Any]:
         """The move as JSON."""
         return {"id": self.sample_id, "baseline": self.baseline, "candidate": self.candidate, "note": self.note}
@@ -262,6 +267,7 @@ class Verdict(Displayed):
             GateInconclusive: Status inconclusive.
             GateErrored: Status error.
         """
+        __tracebackhide__ = True  # pytest shows the line that asked
         if self:
             return
         kind = {Status.FAIL: GateFailed, Status.INCONCLUSIVE: GateInconclusive}.get(self.status, GateErrored)

@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 
 __all__ = ["excerpt", "printable"]
 
 KEPT = "\n\t"
 
+# What a runner of CI jobs takes for a command in the log of a step: `::error ...` at the beginning of a line (GitHub),
+# and `##[error]`, `##vso[...]`, `##teamcity[...]` anywhere (GitHub, Azure, TeamCity).
+_COMMAND = re.compile(r"(?<!\S):(?=:)|#(?=#\w*\[)")
+
 
 def printable(text: str) -> str:
-    r"""The text with every control, format and surrogate character made visible.
+    r"""The text with every control, format and surrogate character made visible, and every command to a CI runner.
 
-    Escape sequences cannot colour or clear a terminal, and right-to-left overrides cannot reorder a line.
+    Escape sequences cannot colour or clear a terminal, right-to-left overrides cannot reorder a line, and a line of a
+    job's log cannot set an output of its step.
 
     >>> print(printable("a" + chr(27) + "[2Jb"))
     a\x1b[2Jb
+    >>> print(printable("::set-output name=status::pass"))
+    \x3a:set-output name=status::pass
     """
-    return "".join(character if _harmless(character) else _visible(character) for character in text)
+    seen = "".join(character if _harmless(character) else _visible(character) for character in text)
+    return _COMMAND.sub(lambda found: _visible(found[0]), seen)
 
 
 def excerpt(text: str, limit: int = 400) -> str:
