@@ -395,7 +395,7 @@ def test_extras_are_those_of_the_project():
 
 def test_what_is_not_there_yet_is_not_there():
     commands = set(cli.COMMANDS)
-    assert commands.isdisjoint({"bench", "judge", "attest", "build", "rollout", "watch", "promote", "shadow", "alerts"})
+    assert commands.isdisjoint({"judge", "attest", "build", "rollout", "watch", "promote", "shadow", "alerts"})
     assert importlib.util.find_spec("aigate.pytest_plugin") is None
     assert importlib.util.find_spec("aigate.delivery") is None
 

@@ -27,7 +27,8 @@ from aigate.gating.policy import Policy
 from aigate.gating.run_metrics import run_metric_names
 from aigate.golden_tests.asked import Asked, Marked
 from aigate.golden_tests.failures import outcome_texts, sample_text
-from aigate.running.evaluation import evaluate, primary_metric, scorers_of
+from aigate.running.evaluation import evaluate, primary_metric
+from aigate.running.judges import scorers_of
 from aigate.running.writer import begun_run
 
 __all__ = [
