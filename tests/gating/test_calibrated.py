@@ -15,7 +15,8 @@ from aigate.gating.decision import gate
 from aigate.gating.policy import Policy
 from aigate.scorers.calibration import Cut, Labelled, calibrate
 
-JUDGED = MetricSpec("faithful", "faithfulness", deterministic=False, judge={"version": "j/1/v1"})
+JUDGED = MetricSpec("faithful", "grounding", deterministic=False)
+MODEL = MetricSpec("faithful", "faithfulness", deterministic=False, judge={"version": "j/1/v1"})
 PLAIN = MetricSpec("faithful", "recorded:faithful", deterministic=False)
 
 
@@ -80,14 +81,14 @@ def test_a_strong_judge_passes_and_its_drop_is_told_as_people_judge(make_run):
 
 
 def test_a_judge_that_nobody_measured_is_told_of(make_run):
-    found = verdict(make_run)
-    assert found.status is Status.PASS
-    assert [why.code for why in agreement(found).reasons] == ["judge-uncalibrated"]
+    for spec in (JUDGED, MODEL):
+        found = agreement(verdict(make_run, spec))
+        assert found.status is Status.PASS
+        assert [why.code for why in found.reasons] == ["judge-uncalibrated"]
+    assert verdict(make_run).status is Status.PASS
 
 
-def test_grounding_stands_for_people_and_other_scorers_do_once_they_are_calibrated(make_run):
-    grounding = MetricSpec("faithful", "grounding")
-    assert [why.code for why in agreement(verdict(make_run, grounding)).reasons] == ["judge-uncalibrated"]
+def test_other_scorers_stand_for_people_once_they_are_calibrated(make_run):
     assert agreement(verdict(make_run, PLAIN)) is None
     assert verdict(make_run, PLAIN, known=calibration(PLAIN, 0.7)).status is Status.INCONCLUSIVE
 
