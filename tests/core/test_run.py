@@ -66,6 +66,7 @@ CHANGES = {
     "looks": None,
     "load": {"engine": "local", "concurrency": 8, "timeout_s": 60.0},
     "rejudged_from": "sha256:x",
+    "calibrations": {"length": {"j": 0.6}},
 }
 
 
@@ -90,6 +91,7 @@ def test_two_parts_of_one_run_share_all_that_can_move_an_answer_or_a_score(name)
     changed = replace(HEADER, **{name: CHANGES[name]})
     same = changed.same_conditions() == HEADER.same_conditions()
     apart = {"libraries", "commit", "started_at", "policy", "expected_models", "primary_metric", "looks", "load"}
+    apart.add("calibrations")
     assert same is (name in apart)  # how a run is decided moves no answer and no score
 
 
