@@ -37,11 +37,13 @@ from aigate.stats.ratios import LARGEST_RATIO, RatioInterval, ratio_interval
 
 __all__ = [
     "BENCH_FORMAT",
+    "SPELLS",
     "Benchmark",
     "Call",
     "LatencyComparison",
     "compare_latency",
     "obstacle_between",
+    "rank_correlation",
     "read_benchmark",
 ]
 
@@ -467,7 +469,7 @@ def _shape_notes(found: Benchmark) -> Iterable[str]:
             f"latency grew from {first:.3g} s to {last:.3g} s (medians of the first and last quarter): the server does"
             " not keep up with the rate, and a longer benchmark would find it slower still"
         )
-    correlation = _rank_correlation(times)
+    correlation = rank_correlation(times)
     if correlation > SPELLS and correlation > 3.0 / math.sqrt(len(times)):
         yield (
             f"slow answers come in spells (rank correlation {correlation:.2f} of each with the next): bounds take calls"
@@ -475,7 +477,7 @@ def _shape_notes(found: Benchmark) -> Iterable[str]:
         )
 
 
-def _rank_correlation(times: Sequence[float]) -> float:
+def rank_correlation(times: Sequence[float]) -> float:
     """Spearman's correlation of each time with the next; 0.0 where all are equal."""
     ranks = _ranks(times)
     before, after = ranks[:-1], ranks[1:]
