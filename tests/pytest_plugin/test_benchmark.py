@@ -25,7 +25,7 @@ def test_a_suite_has_a_test_of_its_latencies(suites):
     whole = benchmarks(suites)
     [found] = whole["benchmarks"]
     assert found["stats"]["rounds"] == 60
-    assert (found["stats"]["min"], found["stats"]["max"]) == (0.5, 1.09)
+    assert (found["stats"]["min"], found["stats"]["max"]) == pytest.approx((0.5, 1.09))
     assert found["stats"]["data"] == pytest.approx([0.5 + n / 100 for n in range(60)])
     assert found["extra_info"]["aigate"]["p50_s"]["estimate"] == pytest.approx(0.79)
     assert found["extra_info"]["aigate"]["p99_s"]["high"] is None  # 60 answers show no upper bound of it

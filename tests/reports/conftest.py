@@ -10,6 +10,7 @@ from aigate.core.sample import Sample
 from aigate.core.score import MetricSpec, Score
 from aigate.core.verdict import CheckOutcome, Moved, Reason, Status, Verdict
 from aigate.core.version import VersionId
+from aigate.reports.places import places_of_suite
 from aigate.reports.story import tell
 
 
@@ -95,3 +96,33 @@ def make_answers():
 def answers_of():
     """`build_answers`, for fixtures that outlive a test."""
     return build_answers
+
+
+@pytest.fixture
+def judged(make_run):
+    """Verdict, candidate and baseline of one failing sample `a` among three, with that output, id and suite name."""
+
+    def make(output="wrong", *, id_="a", suite="faq", status=Status.FAIL, before="fine", reasons=None, **check):
+        ids = {id_: [1.0], "b": [1.0], "c": [1.0]}
+        named = {"suite_name": suite}
+        baseline = make_run(ids, version="m/1/v1", outputs=dict.fromkeys(ids, before), **named)
+        candidate = make_run({**ids, id_: [0.0]}, version="m/2/v1", outputs={id_: output}, **named)
+        moved = (Moved(id_, 1.0, 0.0),)
+        bad = build_check(status, moved=moved, reasons=reasons, **check)
+        sound = CheckOutcome("complete", Status.PASS, "no gating score is missing", integrity=True)
+        return build_verdict(status, sound, bad), candidate, baseline
+
+    return make
+
+
+@pytest.fixture
+def places(tmp_path):
+    """The places of a suite in `goldens/faq` below a repository's top."""
+    folder = tmp_path / "goldens" / "faq"
+    folder.mkdir(parents=True)
+    (folder / "suite.toml").write_text(
+        'version = "m/1/v1"\n[policy]\n# { check = "no-regression", metric = "other" }\nchecks = [\n'
+        '  { check = "no-regression", metric = "other" },\n  { check = "no-regression", metric = "correct" },\n]\n'
+    )
+    (folder / "samples.jsonl").write_text('{"id": "b", "input": "x"}\n{"id": "a", "input": "y"}\n')
+    return places_of_suite(folder, root=tmp_path)

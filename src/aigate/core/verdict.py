@@ -84,7 +84,7 @@ class Moved:
 
     Attributes:
         sample_id: Which sample.
-        baseline: Its mean score in the baseline over repeats; None without one.
+        baseline: Its mean score in the baseline over repeats, higher is better; None without one.
         candidate: Its mean score in the candidate.
         note: What happened, when it is not a score that moved.
     """
@@ -95,9 +95,9 @@ class Moved:
     note: str = ""
 
     @property
-    def is_news(self) -> bool:
-        """False for a sample that is as bad as it was before."""
-        return self.baseline is None or self.baseline != self.candidate
+    def got_worse(self) -> bool:
+        """False for a sample that scores as it did before, or better."""
+        return self.baseline is None or self.candidate is None or self.candidate < self.baseline
 
     def to_dict(self) -> dict[str, Any]:
         """The move as JSON."""

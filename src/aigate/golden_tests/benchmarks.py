@@ -39,9 +39,9 @@ class ReplayClock:
 class LatencyItem(pytest.Function):
     """A function, so that it can take pytest-benchmark's fixture; what it shows is the suite's."""
 
-    def reportinfo(self) -> tuple[Path, None, str]:
+    def reportinfo(self) -> tuple[Path, int, str]:
         """Where the suite stands."""
-        return self.path, None, self.name
+        return self.path, 0, self.name
 
 
 def benchmark_is_there(config: pytest.Config) -> bool:

@@ -117,9 +117,9 @@ class SuiteItem(pytest.Item):
             return printable(str(excinfo.value))
         return super().repr_failure(excinfo, style)
 
-    def reportinfo(self) -> tuple[Path, None, str]:
+    def reportinfo(self) -> tuple[Path, int, str]:
         """Where it stands, and its name in the heading of a failure."""
-        return self.path, None, f"{self.parent.folder.name}: {self.name}"
+        return self.path, 0, f"{self.parent.folder.name}: {self.name}"
 
 
 class CheckItem(SuiteItem):

@@ -40,7 +40,7 @@ def _findings(check: CheckOutcome, suite: str, places: Places) -> Iterator[dict[
     yield _finding(f"{check.label}: {told}", check, SEVERITIES[check.status], places.of_check(check), suite)
     for moved in check.moved:
         place = places.of_sample(moved.sample_id)
-        if moved.is_news and place is not None:
+        if moved.got_worse and place is not None:
             severity = "blocker" if check.check == "must-pass" else OF_A_SAMPLE
             yield _finding(_told(check, moved), check, severity, place, suite, moved.sample_id)
 

@@ -90,7 +90,7 @@ def _named_samples(verdict: Verdict) -> dict[str, list[str]]:
         return found
     for check in verdict.checks:
         for moved in check.moved if check.status is not Status.PASS else ():
-            if moved.is_news:
+            if moved.got_worse:
                 numbers = [f"{number:.3g}" for number in (moved.baseline, moved.candidate) if number is not None]
                 said = " ".join(part for part in (check.label, " → ".join(numbers), moved.note) if part)
                 found.setdefault(moved.sample_id, []).append(said)

@@ -13,7 +13,7 @@ from typing import Any
 from aigate.core.registry import nearest
 from aigate.core.verdict import Status
 from aigate.errors import UsageError
-from aigate.gating import comparison, integrity
+from aigate.gating import comparison, integrity, margins
 from aigate.gating.advice import ADVICE
 from aigate.gating.checks.base import CHECKS
 from aigate.gating.reasons import REASONS
@@ -128,9 +128,7 @@ def _check_page(name: str) -> Page:
     }
     needed = [spec.name.replace("_", "-") for spec in fields(kind) if not _has_default(spec)]
     written = ", ".join([f'check = "{name}"', *(f"{key} = {EXAMPLES.get(key, '...')}" for key in needed)])
-    compared = ("no-baseline", "not-comparable") if kind.needs_baseline else ()
-    codes = (*_codes_of(inspect.getmodule(kind)), *compared)
-    return Page("check", name, summary, body, options, codes, f"{{ {written} }}")
+    return Page("check", name, summary, body, options, _check_codes(name), f"{{ {written} }}")
 
 
 def _rule_page(name: str) -> Page:
@@ -150,7 +148,7 @@ def _scorer_page(name: str) -> Page:
 
 
 def _reason_page(code: str) -> Page:
-    givers = [name for name in CHECKS.names() if code in _codes_of(inspect.getmodule(CHECKS.factory(name)))]
+    givers = [name for name in CHECKS.names() if code in _check_codes(name)]
     givers += [name for name in _rules() if code in _rule_codes(name)]
     return Page("reason code", code, REASONS[code], related=tuple(givers), next_step=ADVICE.get(code, ""))
 
@@ -162,6 +160,14 @@ def _exit_page(code: str) -> Page:
 
 def _rules() -> dict[str, Callable[..., Any]]:
     return {rule.__name__.replace("_", "-"): rule for rule in integrity.INTEGRITY}
+
+
+def _check_codes(name: str) -> tuple[str, ...]:
+    """The codes of a check: those of its module, and those of what it shares with others."""
+    kind: Any = CHECKS.factory(name)
+    shared = ("no-baseline", "not-comparable") if kind.needs_baseline else ()
+    of_margins = _codes_of(margins) if any(spec.name == "margin" for spec in fields(kind)) else ()
+    return tuple(dict.fromkeys((*_codes_of(inspect.getmodule(kind)), *of_margins, *shared)))
 
 
 def _rule_codes(name: str) -> tuple[str, ...]:

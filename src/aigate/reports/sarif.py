@@ -96,8 +96,8 @@ def _result(check: CheckOutcome, candidate: Run, places: Places, order: Sequence
 
 def _related(moved: Sequence[Moved], places: Places) -> Iterator[dict[str, Any]]:
     """The first samples that moved, where their lines are known."""
-    news = [sample for sample in moved if sample.is_news]
-    known = ((sample, places.of_sample(sample.sample_id)) for sample in news[:NAMED])
+    worse = [sample for sample in moved if sample.got_worse]
+    known = ((sample, places.of_sample(sample.sample_id)) for sample in worse[:NAMED])
     for number, (sample, place) in enumerate(known, start=1):
         if place is not None:
             scores = [f"{score:.3g}" for score in (sample.baseline, sample.candidate) if score is not None]
