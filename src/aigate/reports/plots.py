@@ -107,7 +107,7 @@ def _tone(row: dict[str, Any]) -> str:
 
 
 def _forest(rows: Sequence[Drawn], title: str) -> Figure:
-    figure, (axes,) = _figure(1, height=1.6 + 0.45 * len(rows))
+    figure, (axes,) = _figure(1, height=max(3.3, 1.6 + 0.45 * len(rows)))
     for place, (_, observed, low, high, bound, tone) in enumerate(rows):
         axes.plot([100 * low, 100 * high], [place, place], color=tone, linewidth=2, solid_capstyle="butt")
         axes.plot([100 * observed], [place], "o", color=tone, markersize=7)
