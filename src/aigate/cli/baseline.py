@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from aigate.cli.options import (
     add_command,
     add_suite,
+    baselines_of,
     chosen,
     named_anchor,
     named_baseline,
@@ -49,7 +50,7 @@ def add_parser(commands: Any) -> None:
         about="make a passing run the baseline",
         example="aigate baseline promote RUN --threshold 0.85",
     )
-    promoting.add_argument("candidate", metavar="RUN", help="the run file")
+    promoting.add_argument("candidate", metavar="RUN", help="the run file: a path or a URL")
     promoting.add_argument("--name", metavar="NAME", help="the baseline's name (default: that of the suite, main)")
     promoting.add_argument(
         "--threshold", metavar="T", help="the mean of the primary metric must be at least T, in [0, 1]"
@@ -65,10 +66,8 @@ def add_parser(commands: Any) -> None:
 
 def list_baselines(arguments: argparse.Namespace, context: Context) -> int:
     """Print name, version, time and digest of every baseline."""
-    from aigate.storing.baselines import Baselines
-
     found = chosen(context, {"suite": arguments.suite})
-    baselines = Baselines(found.suite.path / "baselines")
+    baselines = baselines_of(found)
     for name in baselines.names():
         run = baselines.load(name)
         print(f"{name}  {run.version}  {run.finished_at}  {run.digest}", file=context.stdout)
@@ -79,10 +78,8 @@ def list_baselines(arguments: argparse.Namespace, context: Context) -> int:
 
 def show(arguments: argparse.Namespace, context: Context) -> int:
     """Print a baseline's means, ledger and history."""
-    from aigate.storing.baselines import Baselines
-
     found = chosen(context, {"suite": arguments.suite})
-    baselines = Baselines(found.suite.path / "baselines")
+    baselines = baselines_of(found)
     run = baselines.load(arguments.name)
     print(f"{arguments.name}: {run.version}, finished {run.finished_at}\n{run.digest}", file=context.stdout)
     print(f"{len(run)} samples x {run.header.repeats} repeats: {run.ledger}", file=context.stdout)
@@ -102,7 +99,7 @@ def promote(arguments: argparse.Namespace, context: Context) -> int:
     from aigate.gating.decision import gate
     from aigate.gating.integrity import skipped_samples
     from aigate.running.provenance import utc_now
-    from aigate.storing.baselines import Baselines
+    from aigate.stores import local_path
     from aigate.storing.runs import load_run
 
     candidate = load_run(arguments.candidate)
@@ -127,11 +124,7 @@ def promote(arguments: argparse.Namespace, context: Context) -> int:
     anchor = None if name == found["anchor"] else named_anchor(found, explicit=False)
 
     def decide(current: Run | None) -> Verdict:
-        if (
-            current is None
-            and name == found["anchor"]
-            and (main := named_baseline(found.suite, main_name, explicit=False))
-        ):
+        if current is None and name == found["anchor"] and (main := named_baseline(found, main_name, explicit=False)):
             return gate(candidate, policy, baseline=main)  # the first anchor is as good as the baseline
         if current is None:
             return gate(candidate, _first(policy, candidate))
@@ -141,10 +134,11 @@ def promote(arguments: argparse.Namespace, context: Context) -> int:
         _require_new_line(verdict)
         return gate(candidate, _first(policy, candidate))
 
-    baselines = Baselines(found.suite.path / "baselines")
+    baselines = baselines_of(found)
     promotion = baselines.promote(candidate, name, decide=decide, now=utc_now(), new_line=arguments.new_line)
     print(f"{promotion.name}: {promotion.version}  {promotion.run_digest}", file=context.stdout)
-    print("next: commit the suite's baselines folder", file=context.stderr)
+    if local_path(baselines.folder) is not None:
+        print("next: commit the suite's baselines folder", file=context.stderr)
     return 0
 
 

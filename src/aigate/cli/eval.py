@@ -82,7 +82,9 @@ def add_parser(commands: Any) -> None:
     )
     how = parser.add_argument_group("how it is decided")
     how.add_argument("--threshold", metavar="T", help="the mean of the primary metric must be at least T, in [0, 1]")
-    how.add_argument("--baseline", metavar="NAME|RUN", help="a baseline of the suite, or a run file (default main)")
+    how.add_argument(
+        "--baseline", metavar="NAME|RUN", help="a baseline of the suite, or a run file or its URL (default main)"
+    )
     how.add_argument(
         "--anchor",
         metavar="NAME|RUN",
@@ -111,7 +113,11 @@ def add_parser(commands: Any) -> None:
     )
     where.add_argument("--requests-per-minute", metavar="N", help="calls started per minute (default: no limit)")
     where.add_argument("--tokens-per-minute", metavar="N", help="tokens per minute (default: no limit)")
-    where.add_argument("--out", metavar="RUN", help="the run file to write (default .aigate/runs/SUITE/VERSION.jsonl)")
+    where.add_argument(
+        "--out",
+        metavar="RUN",
+        help="the run file to write, a path or s3://BUCKET/KEY (default .aigate/runs/SUITE/VERSION.jsonl)",
+    )
     where.add_argument("--resume", action="store_true", help="go on with the interrupted or stopped run in --out")
     where.add_argument(
         "--early-stop",
@@ -145,10 +151,11 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
     from aigate.cli.progress import progress_for
     from aigate.gating.decision import gate
     from aigate.running.evaluation import execute
+    from aigate.running.uploading import file_of
 
     found, prepared, policy = _prepared(arguments, context)
     baseline, anchor = _baseline(found, context), named_anchor(found, explicit=found.given("anchor"))
-    out = Path(arguments.out or _default_out(found, prepared))
+    out = arguments.out or _default_out(found, prepared)
     _refuse_to_overwrite(out, {"baseline": baseline, "anchor": anchor})
     conditions = _planned(found, prepared, policy, baseline=baseline, anchor=anchor, context=context)
     _tell_costs(found, conditions, baseline, out=out, resume=arguments.resume, context=context)
@@ -158,7 +165,7 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
             looked = None if progress is None else progress.looked
             candidate = execute(conditions, out, resume=arguments.resume, progress=progress, looked=looked)
     except KeyboardInterrupt:
-        kept = f"aigate: interrupted; what was answered is kept in {out}"
+        kept = f"aigate: interrupted; what was answered is kept in {file_of(out)}"
         print(f"{kept}\n  next: the same command with --resume --out {out}", file=context.stderr)
         return 130
     if conditions.budget is not None and conditions.budget.exhausted:
@@ -264,7 +271,7 @@ def _option(text: str) -> tuple[str, Any]:
 
 def _baseline(found: Chosen, context: Context) -> Run | None:
     """The baseline, where there is one: prompts and provider versions are held against it whatever the policy says."""
-    run = named_baseline(found.suite, found["baseline"], explicit=found.asked_for("baseline"))
+    run = named_baseline(found, found["baseline"], explicit=found.asked_for("baseline"))
     if run is None and found.given("baseline"):
         told = f"{found.settings['baseline'].origin} names the baseline '{found['baseline']}', which does not exist"
         _note(told, context)
@@ -349,19 +356,20 @@ def _tell_power(
 
 
 def _tell_costs(
-    found: Chosen, conditions: Conditions, baseline: Run | None, *, out: Path, resume: bool, context: Context
+    found: Chosen, conditions: Conditions, baseline: Run | None, *, out: str, resume: bool, context: Context
 ) -> None:
     """Say what is about to be asked, and what it will cost, before the first call. Nothing of what is offline."""
     from aigate.providers.base import is_offline
     from aigate.running.budget import estimate
     from aigate.running.evaluation import goes_on
+    from aigate.running.uploading import file_of
 
     plan = conditions.plan
     model = plan.provider.describe().get("model")
     if is_offline(plan.provider) or not isinstance(model, str):
         return
     if not resume and goes_on(conditions, out):
-        _note(f"going on with the interrupted run in {out}; what it holds is not asked again", context)
+        _note(f"going on with the interrupted run in {file_of(out)}; what it holds is not asked again", context)
     first = conditions.header.looks.looks[0].repeats if conditions.header.looks else plan.repeats
     told = estimate(
         [plan.render(sample) for sample in plan.samples],
@@ -396,14 +404,24 @@ def _told_looks(conditions: Conditions) -> int:
     return 0 if conditions.settled is None or conditions.header.looks is None else len(conditions.header.looks.looks)
 
 
-def _default_out(found: Chosen, conditions: Conditions) -> Path:
-    return Path(found["out-dir"]) / found.suite.name / f"{conditions.header.version.tag}.jsonl"
+def _default_out(found: Chosen, conditions: Conditions) -> str:
+    from aigate.stores import joined
+
+    return joined(joined(found["out-dir"], found.suite.name), f"{conditions.header.version.tag}.jsonl")
 
 
-def _refuse_to_overwrite(out: Path, used: Mapping[str, Run | None]) -> None:
+def _refuse_to_overwrite(out: str, used: Mapping[str, Run | None]) -> None:
     from aigate.errors import UsageError
 
-    written = {out.resolve(), out.with_name(f"{out.name}.previous").resolve()}
+    written = {_place(out), _place(f"{out}.previous")}
     for name, run in used.items():
-        if run is not None and run.source and Path(run.source).resolve() in written:
+        if run is not None and run.source and _place(run.source) in written:
             raise UsageError(f"--out {out} would write over the {name}", hint="choose another --out")
+
+
+def _place(text: str) -> str:
+    """A path or URL in the one form that tells whether two are the same."""
+    from aigate.stores import local_path
+
+    path = local_path(text)
+    return text if path is None else str(path.resolve())

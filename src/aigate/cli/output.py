@@ -7,7 +7,6 @@ import json
 import shlex
 import sys
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aigate.errors import UsageError
@@ -27,7 +26,7 @@ def deliver(
     *,
     arguments: argparse.Namespace,
     context: Context,
-    stored: Path | None = None,
+    stored: str | None = None,
 ) -> int:
     """Show the verdict, write the document that was asked for, and give the exit code."""
     from aigate.reports.markdown import markdown

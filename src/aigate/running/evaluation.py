@@ -30,8 +30,10 @@ from aigate.running.engine import Means, Plan, run_plan
 from aigate.running.prices import Price, find_price
 from aigate.running.provenance import git_commit, library_versions, utc_now
 from aigate.running.schedule import run_at_look
+from aigate.running.uploading import Upload, file_of
 from aigate.running.writer import RunWriter, begun_run
 from aigate.scorers.base import Scorer, ScorerSettings, make_scorer
+from aigate.stores import local_path
 
 if TYPE_CHECKING:
     from aigate.running.journal import Journal
@@ -193,7 +195,7 @@ def evaluate(
         price: US dollars per million tokens, "INPUT,OUTPUT", where the price table does not know the model.
         journal: The file in which paid answers are kept, and looked for first; None for none. Only answers of providers
             that say what decides them (`openai`) are kept.
-        out: The run file; default: a temporary one, gone when this returns.
+        out: The run file, a path or a URL (`s3://bucket/run.jsonl`); default: a temporary one, gone when this returns.
         resume: Go on with the interrupted or early stopped run in `out`, under the looks that it was begun with.
         looks: When the run may be decided and stopped (`aigate.gating.early_stop.plan_looks`); stored in the run. The
             first look asks `repeats` of each sample.
@@ -237,7 +239,7 @@ def evaluate(
     prepared = prepare(loaded, choices, environ=os.environ if environ is None else environ)
     conditions = with_looks(prepared, looks, settled=settled, first=first)
     if out is not None:
-        return execute(conditions, Path(out), resume=resume, progress=progress)
+        return execute(conditions, out, resume=resume, progress=progress)
     with TemporaryDirectory(prefix="aigate-") as folder:
         return replace(execute(conditions, Path(folder) / "run.jsonl", progress=progress), source="")
 
@@ -339,7 +341,7 @@ def with_looks(
 
 def execute(
     conditions: Conditions,
-    out: Path,
+    out: Path | str,
     *,
     resume: bool = False,
     progress: Progress | None = None,
@@ -349,7 +351,7 @@ def execute(
 
     Args:
         conditions: What was prepared.
-        out: The run file.
+        out: The run file, or the URL of where it belongs: then it is written to `file_of(out)` while the run lasts.
         resume: Go on with the run in `out`, under the looks that it was begun with.
         progress: Called per answer with (result, done, total); not for answers that nobody was asked for.
         looked: Called after each planned look; for the one that ends the run, once its last answer is in.
@@ -357,10 +359,16 @@ def execute(
     Raises:
         UsageError: `out` holds an interrupted run and `resume` is false.
         RunFileError: `out` holds a run made under other conditions.
+        ChangedError, StoreError: `out` is a URL, and what stands there changed meanwhile, or it cannot be written.
         KeyboardInterrupt: Stopped; `out` holds a resumable run.
         Exception: Whatever `settled` raised; `out` holds a resumable run.
     """
     resume = resume or goes_on(conditions, out)
+    if local_path(out) is None:
+        upload = Upload.begin(str(out), resume=resume)
+        run = execute(conditions, upload.local, resume=resume, progress=progress, looked=looked)
+        return upload.finish(run)
+    out = file_of(out)
     with _opened(conditions) as journal, RunWriter(out, conditions.header, resume=resume) as writer:
         plan = replace(
             conditions.plan,
@@ -375,12 +383,12 @@ def execute(
         return writer.close_run(finished_at=utc_now())
 
 
-def goes_on(conditions: Conditions, out: Path) -> bool:
+def goes_on(conditions: Conditions, out: Path | str) -> bool:
     """Whether the same evaluation was begun in `out` and broke off: then it is gone on with, asked for or not.
 
     Only where what decides an answer is known to be the same: code that is called (`callable`) may have changed since.
     """
-    begun = begun_run(out) if has_journal_identity(conditions.plan.provider) else None
+    begun = begun_run(file_of(out)) if has_journal_identity(conditions.plan.provider) else None
     if begun is None:
         return False
     before, now = begun.same_conditions(), conditions.header.same_conditions()
