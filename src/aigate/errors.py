@@ -9,6 +9,7 @@
     │   ├── SuiteError              samples, prompts or contract of a golden suite
     │   ├── JournalError            a journal that is damaged, something else, or cannot be written
     │   ├── StoreError              a folder, bucket or other store that cannot be reached, read or written
+    │   ├── ClusterError            a Dask cluster that cannot be reached, or whose workers do not fit
     │   ├── ProviderConfigError     unknown provider, missing key, a callable that cannot be imported
     │   └── MissingExtraError       a package of an extra is not installed; says how to install it
     ├── CannotJudgeError            exit 4: the gate could not judge
@@ -40,6 +41,7 @@ __all__ = [
     "CallError",
     "CannotJudgeError",
     "ChangedError",
+    "ClusterError",
     "ConfigError",
     "GateErrored",
     "GateFailed",
@@ -101,6 +103,10 @@ class JournalError(UsageError):
 
 class StoreError(UsageError):
     """A folder, a bucket or another store that cannot be reached, read or written: a setting, a key, the network."""
+
+
+class ClusterError(UsageError):
+    """A Dask cluster that cannot be reached, was lost, or whose workers have another aigate."""
 
 
 class ProviderConfigError(UsageError):

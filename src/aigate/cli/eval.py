@@ -32,7 +32,7 @@ SETTINGS = (
     *("suite", "version", "provider", "recorded", "base_url", "api_key_env", "threshold", "baseline", "anchor"),
     *("repeats", "max_repeats", "early_stop", "concurrency", "timeout_s", "retries", "sample_deadline_s", "deadline_s"),
     *("requests_per_minute", "tokens_per_minute", "max_cost", "max_calls", "max_tokens", "price", "prices"),
-    "journal",
+    *("journal", "engine", "dask_scheduler", "dask_workers"),
 )
 MOST_REPEATS = 3  # where nobody says how many: two further answers remove most of what scatter they can remove
 
@@ -141,6 +141,18 @@ def add_parser(commands: Any) -> None:
         dest="journal",
         help="keep no answers, and take none that were kept: everything is asked",
     )
+    many = parser.add_argument_group("running on many machines (extra dask)")
+    many.add_argument(
+        "--engine",
+        metavar="local|dask",
+        help="dask: workers of a Dask cluster ask and judge; everything else, and the verdict, stays the same",
+    )
+    many.add_argument(
+        "--dask-scheduler",
+        metavar="ADDRESS",
+        help="the cluster's scheduler, tcp://HOST:8786 (default: workers are started on this machine)",
+    )
+    many.add_argument("--dask-workers", metavar="N", help="workers to start on this machine (default: one per CPU)")
     add_format(parser)
     parser.set_defaults(run=run)
 
@@ -168,6 +180,8 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
         kept = f"aigate: interrupted; what was answered is kept in {file_of(out)}"
         print(f"{kept}\n  next: the same command with --resume --out {out}", file=context.stderr)
         return 130
+    for note in conditions.engine.notes if conditions.engine else ():
+        _note(note, context)
     if conditions.budget is not None and conditions.budget.exhausted:
         _note(f"{conditions.budget.exhausted}; go on with a higher cap and --resume --out {out}", context)
     verdict = gate(candidate, policy, baseline=baseline, anchor=anchor)
@@ -183,7 +197,7 @@ def _prepared(arguments: argparse.Namespace, context: Context) -> tuple[Chosen, 
 
     provider = _implied_provider(arguments)
     flags = {key: getattr(arguments, key) for key in SETTINGS}
-    found = chosen(context, {**flags, "provider": provider})
+    found = chosen(context, {**flags, "provider": provider, "engine": _implied_engine(arguments)})
     scorers = scorers_of(found.suite)
     policy = policy_in_force(found, primary_metric(found.suite, scorers))
     policy = replace(policy, strict=policy.strict or arguments.strict)
@@ -215,6 +229,24 @@ def _implied_provider(arguments: argparse.Namespace) -> str | None:
     return next(iter(asked.values()), None)
 
 
+def _implied_engine(arguments: argparse.Namespace) -> str | None:
+    """The engine that the flags ask for.
+
+    Raises:
+        UsageError: A flag of a cluster, and the engine that has none, or two clusters.
+    """
+    from aigate.errors import UsageError
+
+    flags = {"--dask-scheduler": arguments.dask_scheduler, "--dask-workers": arguments.dask_workers}
+    given = [flag for flag, value in flags.items() if value is not None]
+    if given and arguments.engine == "local":
+        raise UsageError(f"{given[0]} has no meaning with --engine local", hint="leave one of the two out")
+    if len(given) > 1:
+        raise UsageError("--dask-workers starts workers here, --dask-scheduler uses others", hint="leave one out")
+    engine: str | None = arguments.engine
+    return "dask" if given else engine
+
+
 def _choices(arguments: argparse.Namespace, found: Chosen) -> Choices:
     from aigate.running.evaluation import Choices, JournalAt
 
@@ -238,6 +270,9 @@ def _choices(arguments: argparse.Namespace, found: Chosen) -> Choices:
         price=found["price"],
         prices=None if found["prices"] is None else Path(found["prices"]),
         journal=JournalAt(Path(found["journal"]), found["journal-days"]) if found["journal"] else None,
+        engine=found["engine"],
+        dask_scheduler=found["dask-scheduler"],
+        dask_workers=found["dask-workers"],
     )
 
 

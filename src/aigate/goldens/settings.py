@@ -211,6 +211,9 @@ _RULES: Mapping[str, Rule] = MappingProxyType(
         "base-url": TEXT,
         "api-key-env": Rule("a string", lambda value: isinstance(value, str)),  # empty: a server without keys
         "out-dir": TEXT,
+        "engine": Rule('"local" or "dask"', lambda value: value in {"local", "dask"}),
+        "dask-scheduler": TEXT,
+        "dask-workers": whole_number(1, 1024),
     }
 )
 
@@ -222,6 +225,7 @@ _OWN_DEFAULTS: Mapping[str, Any] = {
     "out-dir": ".aigate/runs",
     "journal": ".aigate/journal.sqlite",
     "journal-days": 1.0,
+    "engine": "local",
 }
 _DEFAULTS = {
     key: Setting(_OWN_DEFAULTS.get(key, DEFAULTS.get(key.replace("-", "_"))), "default") for key in SETTING_KEYS

@@ -11,11 +11,11 @@ from dataclasses import dataclass, replace
 from aigate.core.digest import json_line
 from aigate.core.response import Fault, FaultKind, Response
 from aigate.errors import CallError, UsageError
-from aigate.providers.base import Provider, Request, rate_limits_of
+from aigate.providers.base import Provider, Request, keeps_deadlines, rate_limits_of
 from aigate.running.budget import Budget, BudgetSpentError, expected_tokens
 from aigate.running.limiter import Limiter
 
-__all__ = ["RetryPolicy", "ask"]
+__all__ = ["RetryPolicy", "ask", "attempt", "longest_s"]
 
 RATE_LIMITED_PER_RETRY = 5
 
@@ -134,21 +134,28 @@ async def _let_go(
 
 async def _paid_for(provider: Provider, request: Request, budget: Budget | None) -> tuple[Response, float | None]:
     if budget is None:
-        return await _attempt(provider, request)
+        return await attempt(provider, request)
     if (reservation := budget.reserve(request)) is None:
         raise BudgetSpentError(budget.exhausted)
     response: Response | None = None
     try:
-        response, retry_after_s = await _attempt(provider, request)
+        response, retry_after_s = await attempt(provider, request)
     finally:
         budget.settle(reservation, response)
     return response, retry_after_s
 
 
-async def _attempt(provider: Provider, request: Request) -> tuple[Response, float | None]:
-    """One call. The deadline is enforced here too, so that no provider can hang a run."""
+async def attempt(provider: Provider, request: Request) -> tuple[Response, float | None]:
+    """One call. The deadline is enforced here too, so that no provider can hang a run.
+
+    Returns:
+        The answer or the fault, and the seconds that the provider asked us to wait, where it did.
+
+    Raises:
+        UsageError: The provider cannot be asked like this at all.
+    """
     try:
-        async with asyncio.timeout(request.timeout_s * 1.05 + 0.5):
+        async with asyncio.timeout(None if keeps_deadlines(provider) else longest_s(request)):
             return _storable(await provider.respond(request)), None
     except CallError as error:
         return Response(fault=Fault(error.kind, error.message)), error.retry_after_s
@@ -160,10 +167,15 @@ async def _attempt(provider: Provider, request: Request) -> tuple[Response, floa
         if (task := asyncio.current_task()) is not None and task.cancelling():
             raise
         return Response(fault=Fault(FaultKind.ADAPTER, "CancelledError: the provider cancelled its own call")), None
-    except UsageError:  # what the user asked for cannot be asked: no answer would ever come
+    except (UsageError, BudgetSpentError):  # what the user asked for cannot be asked: no answer would ever come
         raise
     except Exception as error:  # noqa: BLE001 - a provider of a user's may raise anything; the run must go on and say so
         return Response(fault=Fault(FaultKind.ADAPTER, f"{type(error).__name__}: {error}")), None
+
+
+def longest_s(request: Request) -> float:
+    """Seconds after which a call is given up that does not end by itself."""
+    return request.timeout_s * 1.05 + 0.5
 
 
 def _storable(given: object) -> Response:

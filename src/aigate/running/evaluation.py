@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from aigate.core.digest import seed_from
 from aigate.core.looks import LookPlan
+from aigate.core.registry import refuse_unknown
 from aigate.core.run import Result, Run, RunHeader
 from aigate.core.sample import Message, Sample
 from aigate.core.version import VersionId
@@ -23,7 +24,7 @@ from aigate.errors import ConfigError, UsageError
 from aigate.goldens.config import DEFAULTS, ScorerEntry
 from aigate.goldens.prompts import Prompt, messages_of
 from aigate.goldens.suite import Suite, load_suite
-from aigate.providers.base import Provider, ProviderSettings, has_journal_identity, is_offline, make_provider
+from aigate.providers.base import Provider, ProviderSettings, has_journal_identity, is_local, is_offline, make_provider
 from aigate.running.asking import RetryPolicy
 from aigate.running.budget import Budget, Caps
 from aigate.running.engine import Means, Plan, run_plan
@@ -36,6 +37,7 @@ from aigate.scorers.base import Scorer, ScorerSettings, make_scorer
 from aigate.stores import local_path
 
 if TYPE_CHECKING:
+    from aigate.running.distributed import DaskEngine
     from aigate.running.journal import Journal
 
 __all__ = [
@@ -55,6 +57,7 @@ __all__ = [
 
 JOURNAL = ".aigate/journal.sqlite"
 JOURNAL_DAYS = 1.0
+ENGINES = ("local", "dask")
 
 Progress = Callable[[Result, int, int], None]
 Settled = Callable[[Run], bool]
@@ -105,6 +108,7 @@ class Conditions:
             everything is asked.
         budget: Caps on calls, tokens and cost; None for none. It counts, so it serves one run.
         journal: Where paid answers are kept; None for nowhere.
+        engine: The cluster whose workers ask and judge; None: this process does.
     """
 
     suite: Suite
@@ -113,6 +117,7 @@ class Conditions:
     settled: Settled | None = None
     budget: Budget | None = None
     journal: JournalAt | None = None
+    engine: DaskEngine | None = None
 
 
 @dataclass(frozen=True)
@@ -139,6 +144,9 @@ class Choices:
     price: str | None = None
     prices: Path | None = None
     journal: JournalAt | None = None
+    engine: str = "local"
+    dask_scheduler: str | None = None
+    dask_workers: int | None = None
 
 
 def evaluate(
@@ -161,6 +169,9 @@ def evaluate(
     max_tokens: int | None = None,
     price: str | None = None,
     journal: Path | str | None = JOURNAL,
+    engine: str = "local",
+    dask_scheduler: str | None = None,
+    dask_workers: int | None = None,
     out: Path | str | None = None,
     resume: bool = False,
     looks: LookPlan | None = None,
@@ -195,6 +206,10 @@ def evaluate(
         price: US dollars per million tokens, "INPUT,OUTPUT", where the price table does not know the model.
         journal: The file in which paid answers are kept, and looked for first; None for none. Only answers of providers
             that say what decides them (`openai`) are kept.
+        engine: "local", or "dask": workers of a Dask cluster ask and judge. The provider must then be one that they can
+            make: a name, or a function that they can import.
+        dask_scheduler: The address of the cluster's scheduler; default: workers are started on this machine.
+        dask_workers: How many of them; default: one per CPU.
         out: The run file, a path or a URL (`s3://bucket/run.jsonl`); default: a temporary one, gone when this returns.
         resume: Go on with the interrupted or early stopped run in `out`, under the looks that it was begun with.
         looks: When the run may be decided and stopped (`aigate.gating.early_stop.plan_looks`); stored in the run. The
@@ -234,6 +249,9 @@ def evaluate(
         max_tokens=max_tokens,
         price=price,
         journal=None if journal is None else JournalAt(Path(journal)),
+        engine=engine,
+        dask_scheduler=dask_scheduler,
+        dask_workers=dask_workers,
     )
     loaded = suite if isinstance(suite, Suite) else load_suite(Path(suite))
     prepared = prepare(loaded, choices, environ=os.environ if environ is None else environ)
@@ -299,7 +317,14 @@ def prepare(suite: Suite, choices: Choices, *, environ: Mapping[str, str]) -> Co
         commit=git_commit(suite.path),
         started_at=utc_now(),
     )
-    return Conditions(suite, plan, header, budget=_budget(choices, price, provider), journal=choices.journal)
+    return Conditions(
+        suite,
+        plan,
+        header,
+        budget=_budget(choices, price, provider),
+        journal=choices.journal,
+        engine=_engine(suite, choices, plan, version, environ),
+    )
 
 
 def with_looks(
@@ -379,7 +404,8 @@ def execute(
         )
         means = Means.of(plan, budget=conditions.budget, journal=journal)
         with _statistics_loaded_meanwhile(plan):
-            _run_to_end(_Execution(plan, means, writer, conditions.settled, progress, looked).run())
+            execution = _Execution(plan, means, writer, conditions.settled, progress, looked)
+            _run_to_end(execution.run(conditions.engine))
         return writer.close_run(finished_at=utc_now())
 
 
@@ -448,9 +474,14 @@ class _Execution:
         self._not_asked = 0
         self._ended_at: int | None = None
 
-    async def run(self) -> None:
+    async def run(self, engine: DaskEngine | None) -> None:
         """Ask everything, or what of it is needed."""
-        await run_plan(self._plan, self._record, self._means)
+        if engine is None:
+            await run_plan(self._plan, self._record, self._means)
+        else:
+            from aigate.running.distributed import run_on_dask
+
+            await run_on_dask(self._plan, self._record, self._means, engine)
         if self._ended_at is not None:
             self._tell(self._ended_at, settled=True)
 
@@ -488,10 +519,7 @@ def scorers_of(suite: Suite) -> tuple[Scorer, ...]:
         ConfigError: An unknown scorer or option, or two scorers for one metric.
         MissingExtraError: A scorer needs a package that is not installed.
     """
-    entries: tuple[ScorerEntry, ...] = suite.config.scorers or DEFAULTS["scorers"]
-    scorers = tuple(
-        make_scorer(ScorerSettings(entry.name, entry.argument, entry.options, suite.contract)) for entry in entries
-    )
+    scorers = tuple(make_scorer(settings) for settings in _entries(suite))
     names = [scorer.spec.metric for scorer in scorers]
     for name in names:
         if names.count(name) > 1:
@@ -500,6 +528,11 @@ def scorers_of(suite: Suite) -> tuple[Scorer, ...]:
                 hint="give one of them another name: {scorer = ..., metric = ...}",
             )
     return scorers
+
+
+def _entries(suite: Suite) -> tuple[ScorerSettings, ...]:
+    entries: tuple[ScorerEntry, ...] = suite.config.scorers or DEFAULTS["scorers"]
+    return tuple(ScorerSettings(entry.name, entry.argument, entry.options, suite.contract) for entry in entries)
 
 
 def primary_metric(suite: Suite, scorers: Sequence[Scorer]) -> str:
@@ -542,10 +575,9 @@ def _version(suite: Suite, choices: Choices) -> VersionId:
 def _provider(
     suite: Suite, choices: Choices, version: VersionId, environ: Mapping[str, str], concurrency: int
 ) -> Provider:
-    chosen = choices.provider or suite.config.provider or DEFAULTS["provider"]
+    chosen = _chosen_provider(suite, choices)
     if isinstance(chosen, str):
-        inherited = suite.config.provider_options if chosen == (suite.config.provider or DEFAULTS["provider"]) else {}
-        options = {**inherited, **choices.provider_options}
+        options = _provider_options(suite, choices, chosen)
         return make_provider(chosen, ProviderSettings(version, options, suite.path, environ, concurrency))
     if isinstance(chosen, Provider):
         return chosen
@@ -557,6 +589,57 @@ def _provider(
         f"provider is {type(chosen).__name__}: expected a name, a Provider or a callable",
         hint="pass a function str -> str",
     )
+
+
+def _chosen_provider(suite: Suite, choices: Choices) -> str | Provider | Callable[..., Any]:
+    return choices.provider or suite.config.provider or DEFAULTS["provider"]
+
+
+def _provider_options(suite: Suite, choices: Choices, name: str) -> dict[str, Any]:
+    inherited = suite.config.provider_options if name == (suite.config.provider or DEFAULTS["provider"]) else {}
+    return {**inherited, **choices.provider_options}
+
+
+def _engine(
+    suite: Suite, choices: Choices, plan: Plan, version: VersionId, environ: Mapping[str, str]
+) -> DaskEngine | None:
+    """Who asks and judges, where it is not this process.
+
+    Raises:
+        UsageError: An unknown engine, or a provider that cannot be made on another machine.
+    """
+    refuse_unknown([choices.engine], ENGINES, where="engine", kind="engines", error=UsageError)
+    if choices.engine == "local":
+        return None
+    from aigate.running.distributed import DaskEngine
+    from aigate.running.hands import recipe_of
+
+    name, options = _named_provider(suite, choices, plan.provider)
+    return DaskEngine(
+        recipe_of(plan, version=version, provider=name, options=options, folder=suite.path, scorers=_entries(suite)),
+        scheduler=choices.dask_scheduler,
+        workers=choices.dask_workers,
+        environ={key: value for key, value in environ.items() if os.environ.get(key) != value},
+    )
+
+
+def _named_provider(suite: Suite, choices: Choices, provider: Provider) -> tuple[str | None, dict[str, Any]]:
+    """What a worker makes the provider from; None where it is not asked there."""
+    if is_local(provider):
+        return None, {}
+    chosen = _chosen_provider(suite, choices)
+    if isinstance(chosen, str):
+        return chosen, _provider_options(suite, choices, chosen)
+    from aigate.providers.callable import importable_target
+
+    target = None if isinstance(chosen, Provider) else importable_target(chosen)
+    if target is None:
+        told = f"the provider is {type(chosen).__name__} {getattr(chosen, '__qualname__', '')}".rstrip()
+        raise UsageError(
+            f"engine 'dask': {told}: a worker cannot be given it, since it lives in this process",
+            hint="name what workers can make: a provider, or a function at the top of a module (module:function)",
+        )
+    return "callable", {"target": target}
 
 
 def _price(suite: Suite, choices: Choices, provider: Provider) -> Price | None:

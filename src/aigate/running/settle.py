@@ -18,7 +18,7 @@ from aigate.core.score import MetricSpec, Score, ScoreOrNot, Unscored
 from aigate.errors import ScoringError
 from aigate.scorers.base import Scorer
 
-__all__ = ["settle"]
+__all__ = ["judged", "settle"]
 
 
 async def settle(sample: Sample, repeat: int, response: Response, scorers: Sequence[Scorer]) -> Result:
@@ -33,7 +33,7 @@ async def settle(sample: Sample, repeat: int, response: Response, scorers: Seque
     Returns:
         The result with its outcome; never raises for anything a scorer or a response does.
     """
-    scores = {scorer.spec.metric: await _judged(scorer, sample, response) for scorer in scorers}
+    scores = {scorer.spec.metric: await judged(scorer, sample, response) for scorer in scorers}
     outcome = _outcome(response, scores.values())
     if outcome.candidate_fault:
         specs = {scorer.spec.metric: scorer.spec for scorer in scorers}
@@ -42,14 +42,15 @@ async def settle(sample: Sample, repeat: int, response: Response, scorers: Seque
     return Result(sample.id, repeat, outcome, response, scores)
 
 
-async def _judged(scorer: Scorer, sample: Sample, response: Response) -> ScoreOrNot:
+async def judged(scorer: Scorer, sample: Sample, response: Response) -> ScoreOrNot:
+    """What one scorer says of one response; never raises for anything it does."""
     try:
         if (outside := scorer.applies_to(sample)) is not None:
             return outside
         if response.fault is not None:
             return Unscored("infrastructure_error", f"no answer: {response.fault.kind}: {response.fault.message}")
-        judged = scorer.score(sample, response)
-        return _storable(await judged if inspect.isawaitable(judged) else judged)
+        said = scorer.score(sample, response)
+        return _storable(await said if inspect.isawaitable(said) else said)
     except ScoringError as error:
         return Unscored("judge_error", str(error))
     except Exception as error:  # noqa: BLE001 - a scorer of a user's may raise anything; the run must go on and say so
