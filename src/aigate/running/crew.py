@@ -126,7 +126,8 @@ class Crew:
             call.set_exception(_LostError())
         if worker.sending is not None and worker.sending is not asyncio.current_task():
             worker.sending.cancel()
-        self.notes.append(f"worker {name} {why}; {len(waiting)} calls that it had were made again")
+        had = f"; what it had was asked again: {len(waiting)} calls" if waiting else ""
+        self.notes.append(f"worker {name} {why}{had}")
         if not self._workers:
             self._somebody.clear()
 
@@ -321,8 +322,9 @@ class _Judgements:
                 if not kept:
                     del self._kept[sample.id]
                 return said
-        if stale := [entry for entry in kept if entry[0].output == response.output]:
-            kept.remove(stale[0])  # judged as it came, and then it turned out to be the answer to a second attempt
+        stale = next((entry for entry in kept if entry[0].output == response.output), None)
+        if stale is not None:  # judged as it came, and then it turned out to be the answer to a second attempt
+            kept.remove(stale)
         return None
 
 

@@ -29,6 +29,7 @@ __all__ = ["DaskEngine", "run_on_dask"]
 LOOPBACK = "127.0.0.1"
 CONNECT_S = 10.0
 FIRST_WORKER_S = 30.0
+HIRING_S = 120.0
 CLOSING_S = 10.0
 WATCHING_S = 0.5
 
@@ -79,7 +80,7 @@ async def _client(engine: DaskEngine) -> AsyncIterator[Any]:
         opened.enter_context(_silent())
         if engine.scheduler is None:
             cluster = LocalCluster(
-                n_workers=engine.workers or os.cpu_count() or 1,
+                n_workers=engine.workers or len(os.sched_getaffinity(0)),
                 threads_per_worker=1,
                 processes=True,
                 host=LOOPBACK,
@@ -90,25 +91,23 @@ async def _client(engine: DaskEngine) -> AsyncIterator[Any]:
                 memory_limit=None,
                 env=dict(engine.environ),
             )
+            opened.push_async_callback(_closed, cluster.close)  # also where it is stopped while it starts
             try:
                 await cluster
             except Exception as error:
-                await _closed(cluster.close)
                 raise ClusterError(f"no workers can be started: {_line(error)}", hint=_GUARD) from error
-            opened.push_async_callback(_closed, cluster.close)
             client = Client(cluster, asynchronous=True, set_as_default=False, direct_to_workers=True)
         else:
             client = _connecting(Client, engine.scheduler)
+        opened.push_async_callback(_closed, client.close)
         try:
-            await client
+            async with asyncio.timeout(CONNECT_S + 1.0):  # something else than a scheduler may never answer
+                await client
         except (OSError, TimeoutError, ValueError) as error:
-            await _closed(client.close)
             told = f"no Dask scheduler answers at {engine.scheduler}: {_line(error)}"
             raise ClusterError(
                 told, hint="check the address (tcp://HOST:8786) and that 'dask scheduler' runs"
             ) from None
-        opened.push_async_callback(_closed, client.close)
-        opened.enter_context(client.as_current())  # an actor looks its client up
         yield client
 
 
@@ -125,7 +124,7 @@ async def _hired(client: Any, engine: DaskEngine, plan: Plan) -> AsyncIterator[C
     """The crew: every worker that the cluster has, and each that comes later."""
     crew, topic = Crew(), f"aigate-{uuid.uuid4().hex}"
     office = _Office(client, crew, engine, topic, expected=_identity(plan))
-    client.subscribe_topic(topic, lambda event: crew.report(*json.loads(event[1])))
+    client.subscribe_topic(topic, lambda event: crew.report(*event[1]))
     client.subscribe_topic("all", office.hear)
     watching = asyncio.ensure_future(office.watch())
     try:
@@ -134,9 +133,8 @@ async def _hired(client: Any, engine: DaskEngine, plan: Plan) -> AsyncIterator[C
     finally:
         watching.cancel()
         await _closed(office.close)
-        for name in (topic, "all"):
-            with suppress(Exception):
-                client.unsubscribe_topic(name)
+        if engine.scheduler is not None:
+            await _closed(lambda: _forgotten(client, topic))
 
 
 class _Office:
@@ -147,6 +145,7 @@ class _Office:
         self._topic, self._expected = topic, expected
         self._recipe = engine.recipe.to_json()
         self._actors: dict[str, Any] = {}
+        self._known: set[str] = set()
         self._hiring: set[asyncio.Task[None]] = set()
 
     async def hire_first(self) -> None:
@@ -160,17 +159,17 @@ class _Office:
         except TimeoutError:
             told = f"the scheduler at {self._engine.scheduler} has no workers"
             raise ClusterError(told, hint="start some: dask worker tcp://HOST:8786") from None
-        for address in await self._client.nthreads():
-            await self._hire(address)
+        await asyncio.gather(*(self._hire(address) for address in await self._client.nthreads()))
 
     def hear(self, event: tuple[float, Any]) -> None:
         """An event of the cluster."""
         told = event[1] if isinstance(event[1], dict) else {}
         address = str(told.get("worker"))
         if told.get("action") == "remove-worker":
+            self._known.discard(address)
             self._actors.pop(address, None)
             self._crew.dismiss(address)
-        elif told.get("action") == "add-worker" and address not in self._actors:
+        elif told.get("action") == "add-worker" and address not in self._known:
             task = asyncio.ensure_future(self._hire_late(address))
             self._hiring.add(task)
             task.add_done_callback(self._hiring.discard)
@@ -188,16 +187,18 @@ class _Office:
         await asyncio.gather(*(actor.close() for actor in self._actors.values()), return_exceptions=True)
 
     async def _hire(self, address: str) -> None:
-        if address in self._actors:
+        if address in self._known:
             return
+        self._known.add(address)
         future = self._client.submit(
             OnDask, self._recipe, self._topic, actor=True, workers=[address], allow_other_workers=False, pure=False
         )
         try:
-            self._actors[address] = actor = await future
-            ready = json.loads(await actor.prepare(ours=self._engine.scheduler is None))
+            with self._client.as_current():  # an actor looks its client up
+                async with asyncio.timeout(HIRING_S):
+                    self._actors[address] = actor = await future
+                    ready = json.loads(await actor.prepare(ours=self._engine.scheduler is None))
         except Exception as error:
-            self._actors.pop(address, None)
             told = f"worker {address} cannot take part: {_line(error)}"
             raise ClusterError(told, hint="install the same aigate there: pip install 'aigate[dask]'") from error
         if "refused" in ready:
@@ -232,6 +233,17 @@ def _differences(here: Mapping[str, Any], there: Mapping[str, Any]) -> list[str]
 def _short(value: Any) -> str:
     text = value if isinstance(value, str) else json.dumps(value)
     return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+async def _forgotten(client: Any, topic: str) -> None:
+    """Leave nothing of the run with a scheduler that stays: it keeps the last thousand events of each topic."""
+
+    def forget(dask_scheduler: Any) -> None:  # within a function: it is sent whole, aigate need not be there
+        dask_scheduler._broker.truncate(topic)  # noqa: SLF001 - nothing public takes events back
+
+    for name in (topic, "all"):
+        client.unsubscribe_topic(name)
+    await client.run_on_scheduler(forget)
 
 
 async def _closed(close: Callable[[], Awaitable[Any]]) -> None:

@@ -13,6 +13,8 @@ import asyncio
 import json
 import threading
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -32,6 +34,7 @@ from aigate.scorers.base import Scorer, ScorerSettings, make_scorer
 
 __all__ = ["Hands", "OnDask", "Recipe", "identity_of", "is_judged_by_workers", "recipe_of"]
 
+STOPPING_S = 5.0
 LINGER_S = 0.002  # answers that come so close together are reported in one message
 
 
@@ -188,10 +191,14 @@ class Hands:
         for number, kind, row in json.loads(batch):
             self._asking.start(self._serve(number, kind, row))
 
-    def close(self) -> None:
-        """Drop what is being done, and stop. May be called twice."""
+    def close(self, *, wait: bool = True) -> None:
+        """Drop what is being done, and stop. May be called twice.
+
+        Args:
+            wait: Until that is so; a scorer that does not give way is not waited for longer than a few seconds.
+        """
         for loop in (self._asking, self._judging):
-            loop.stop()
+            loop.stop(wait=wait)
 
     async def _serve(self, number: int, kind: str, row: Mapping[str, Any]) -> None:
         try:
@@ -283,14 +290,14 @@ class OnDask:
     async def close(self) -> None:
         """Drop what is being done."""
         if self._hands is not None:
-            self._hands.close()
+            await asyncio.to_thread(self._hands.close)
 
     def __del__(self) -> None:
         if (hands := getattr(self, "_hands", None)) is not None:  # the run is gone without a word
-            hands.close()
+            hands.close(wait=False)
 
     def _tell(self, message: str) -> None:
-        self._worker.log_event(self._topic, json.dumps([self._worker.address, message]))
+        self._worker.log_event(self._topic, [self._worker.address, message])
 
 
 class _Loop:
@@ -298,30 +305,27 @@ class _Loop:
 
     def __init__(self, name: str) -> None:
         self._loop = asyncio.new_event_loop()
+        self._stopped = asyncio.Event()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
-    def start(self, work: Coroutine[Any, Any, Any]) -> Any:
-        """Run a coroutine there; gives the future of `concurrent.futures`."""
+    def start(self, work: Coroutine[Any, Any, Any]) -> Future[Any]:
+        """Run a coroutine there."""
         return asyncio.run_coroutine_threadsafe(work, self._loop)
 
-    def stop(self) -> None:
+    def stop(self, *, wait: bool) -> None:
         """Cancel what runs there, and end the thread."""
-        if self._loop.is_closed():
-            return
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        if threading.current_thread() is not self._thread:
-            self._thread.join(timeout=5.0)
+        with suppress(RuntimeError):  # it is closed already
+            self._loop.call_soon_threadsafe(self._stopped.set)
+        if wait:
+            self._thread.join(STOPPING_S)
 
     def _run(self) -> None:
-        try:
-            self._loop.run_forever()
-            tasks = asyncio.all_tasks(self._loop)
-            for task in tasks:
-                task.cancel()
-            self._loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
-        finally:
-            self._loop.close()
+        with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
+            runner.run(self._until_stopped())
+
+    async def _until_stopped(self) -> None:
+        await self._stopped.wait()
 
 
 def _outside(score: ScoreOrNot) -> bool:
