@@ -14,6 +14,7 @@ ORDER = (
     "errors",
     "core",
     "files",
+    "stores",
     "stats",
     "goldens",
     "providers",
@@ -46,6 +47,9 @@ LAZY = {
     "statsmodels",
     "dask",
     "matplotlib",
+    "distributed",
+    "fsspec",
+    "obstore",
 }
 # Packages that a whole part of the house is built on; the parts themselves are imported only when they are used.
 AT_HOME = {

@@ -8,7 +8,9 @@ from pathlib import Path
 
 from aigate.errors import RunFileError
 
-__all__ = ["read_lines", "write_atomically"]
+__all__ = ["NO_RUN_FILE_HINT", "lines_of", "read_lines", "write_atomically"]
+
+NO_RUN_FILE_HINT = "make one with 'aigate eval --out RUN'"
 
 
 def read_lines(path: Path) -> list[str]:
@@ -18,12 +20,25 @@ def read_lines(path: Path) -> list[str]:
         RunFileError: The file is missing, unreadable, or not UTF-8.
     """
     try:
-        *whole, last = path.read_bytes().split(b"\n")
-        lines = [line.decode("utf-8") for line in whole]
+        content = path.read_bytes()
     except FileNotFoundError:
-        raise RunFileError(f"{path}: no such run file", hint="make one with 'aigate eval --out RUN'") from None
-    except (OSError, UnicodeDecodeError) as error:
+        raise RunFileError(f"{path}: no such run file", hint=NO_RUN_FILE_HINT) from None
+    except OSError as error:
         raise RunFileError(f"{path}: cannot be read: {error}") from None
+    return lines_of(content, source=str(path))
+
+
+def lines_of(content: bytes, *, source: str) -> list[str]:
+    """The lines of a run file's content, without line ends.
+
+    Raises:
+        RunFileError: It is not UTF-8.
+    """
+    *whole, last = content.split(b"\n")
+    try:
+        lines = [line.decode("utf-8") for line in whole]
+    except UnicodeDecodeError as error:
+        raise RunFileError(f"{source}: cannot be read: {error}") from None
     # A process that was killed may have left half a line, cut within a character.
     return [*lines, last.decode("utf-8", "replace")] if last else lines
 

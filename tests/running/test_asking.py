@@ -11,6 +11,7 @@ from aigate.core.sample import Sample
 from aigate.errors import CallError
 from aigate.providers.base import Request
 from aigate.running.asking import RetryPolicy, ask
+from aigate.running.budget import BudgetSpentError
 
 REQUEST = Request(Sample("a", "?"), ({"role": "user", "content": "?"},), timeout_s=30.0)
 RETRY = RetryPolicy()
@@ -147,6 +148,27 @@ def test_a_provider_that_hangs_is_cut_by_the_deadline():
     assert response.fault.kind is FaultKind.TIMEOUT
     assert "0.01 s" in response.fault.message
     assert 0.4 < time.perf_counter() - started < 15
+
+
+def test_a_provider_that_keeps_deadlines_itself_is_not_cut():
+    class Late:
+        keeps_deadlines = True
+
+        async def respond(self, request):
+            await asyncio.sleep(0.7)
+            return Response(output="late, and not by its own fault")
+
+    request = Request(REQUEST.sample, REQUEST.messages, timeout_s=0.01)
+    assert asked(Late(), retry=RetryPolicy(retries=0), request=request)[0].output == "late, and not by its own fault"
+
+
+def test_a_cap_that_is_reached_within_a_call_goes_through():
+    class Spent:
+        async def respond(self, request):
+            raise BudgetSpentError("max-calls 5 was reached")
+
+    with pytest.raises(BudgetSpentError):
+        asked(Spent())
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from aigate.cli.options import (
     Chosen,
     add_command,
     add_suite,
+    baselines_of,
     chosen,
     named_anchor,
     named_baseline,
@@ -51,7 +52,7 @@ def add_parser(commands: Any) -> None:
         about="make a passing run the baseline",
         example="aigate baseline promote RUN --threshold 0.85",
     )
-    promoting.add_argument("candidate", metavar="RUN", help="the run file")
+    promoting.add_argument("candidate", metavar="RUN", help="the run file: a path or a URL")
     promoting.add_argument("--name", metavar="NAME", help="the baseline's name (default: that of the suite, main)")
     promoting.add_argument(
         "--threshold", metavar="T", help="the mean of the primary metric must be at least T, in [0, 1]"
@@ -72,10 +73,8 @@ def add_parser(commands: Any) -> None:
 
 def list_baselines(arguments: argparse.Namespace, context: Context) -> int:
     """Print name, version, time and digest of every baseline."""
-    from aigate.storing.baselines import Baselines
-
     found = chosen(context, {"suite": arguments.suite})
-    baselines = Baselines(found.suite.path / "baselines")
+    baselines = baselines_of(found)
     for name in baselines.names():
         run = baselines.load(name)
         print(f"{name}  {run.version}  {run.finished_at}  {run.digest}", file=context.stdout)
@@ -86,10 +85,8 @@ def list_baselines(arguments: argparse.Namespace, context: Context) -> int:
 
 def show(arguments: argparse.Namespace, context: Context) -> int:
     """Print a baseline's means, ledger and history."""
-    from aigate.storing.baselines import Baselines
-
     found = chosen(context, {"suite": arguments.suite})
-    baselines = Baselines(found.suite.path / "baselines")
+    baselines = baselines_of(found)
     run = baselines.load(arguments.name)
     print(f"{arguments.name}: {run.version}, finished {run.finished_at}\n{run.digest}", file=context.stdout)
     print(f"{len(run)} samples x {run.header.repeats} repeats: {run.ledger}", file=context.stdout)
@@ -104,6 +101,7 @@ def show(arguments: argparse.Namespace, context: Context) -> int:
 
 def promote(arguments: argparse.Namespace, context: Context) -> int:
     """Promote a run whose verdict is a pass."""
+    from aigate.stores import local_path
     from aigate.storing.runs import load_run
 
     candidate = load_run(arguments.candidate)
@@ -111,7 +109,8 @@ def promote(arguments: argparse.Namespace, context: Context) -> int:
     found = chosen(without_threshold(context), flags)
     promotion, _ = promoted(candidate, found, context, new_line=arguments.new_line, rejudged=arguments.rejudged)
     print(f"{promotion.name}: {promotion.version}  {promotion.run_digest}", file=context.stdout)
-    print("next: commit the suite's baselines folder", file=context.stderr)
+    if local_path(baselines_of(found).folder) is not None:
+        print("next: commit the suite's baselines folder", file=context.stderr)
     return 0
 
 
@@ -140,7 +139,6 @@ def promoted(
     """
     from aigate.gating.decision import gate
     from aigate.running.provenance import utc_now
-    from aigate.storing.baselines import Baselines
 
     require_same_suite(candidate, found.suite)
     policy = policy_in_force(found, candidate.header.primary_metric)
@@ -152,11 +150,7 @@ def promoted(
     verdicts: list[Verdict] = []
 
     def decide(current: Run | None) -> Verdict:
-        if (
-            current is None
-            and name == found["anchor"]
-            and (main := named_baseline(found.suite, main_name, explicit=False))
-        ):
+        if current is None and name == found["anchor"] and (main := named_baseline(found, main_name, explicit=False)):
             return gate(candidate, policy, baseline=main)  # the first anchor is as good as the baseline
         if current is None:
             return gate(candidate, _first(policy, candidate))
@@ -172,8 +166,7 @@ def promoted(
         verdicts.append(decide(current))
         return verdicts[-1]
 
-    baselines = Baselines(found.suite.path / "baselines")
-    promotion = baselines.promote(candidate, name, decide=remembered, now=utc_now(), new_line=new_line)
+    promotion = baselines_of(found).promote(candidate, name, decide=remembered, now=utc_now(), new_line=new_line)
     return promotion, verdicts[-1] if verdicts else None
 
 

@@ -181,7 +181,7 @@ def _baseline(name: str | None, found: Chosen) -> Benchmark | Run | None:
     if name is None:
         return None
     is_file = "/" in name or name.endswith((".json", ".jsonl")) or Path(name).is_file()
-    return load_timed(name) if is_file else named_baseline(found.suite, name, explicit=True)
+    return load_timed(name) if is_file else named_baseline(found, name, explicit=True)
 
 
 def _refuse_to_overwrite(out: Path | None) -> None:

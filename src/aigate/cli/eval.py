@@ -54,6 +54,7 @@ SETTINGS = (
     *("requests_per_minute", "tokens_per_minute", "max_cost", "max_calls", "max_tokens", "price", "prices"),
     *("journal", "judge", "judge_provider", "judge_base_url", "judge_api_key_env", "judge_model", "judge_repeats"),
     *("judge_concurrency", "judge_price"),
+    *("engine", "dask_scheduler", "dask_workers"),
 )
 MOST_REPEATS = 3  # where nobody says how many: two further answers remove most of what scatter they can remove
 
@@ -86,7 +87,9 @@ def add_parser(commands: Any) -> None:
     add_judge(parser)
     how = parser.add_argument_group("how it is decided")
     how.add_argument("--threshold", metavar="T", help="the mean of the primary metric must be at least T, in [0, 1]")
-    how.add_argument("--baseline", metavar="NAME|RUN", help="a baseline of the suite, or a run file (default main)")
+    how.add_argument(
+        "--baseline", metavar="NAME|RUN", help="a baseline of the suite, or a run file or its URL (default main)"
+    )
     how.add_argument(
         "--anchor",
         metavar="NAME|RUN",
@@ -98,7 +101,11 @@ def add_parser(commands: Any) -> None:
     where = parser.add_argument_group("running")
     where.add_argument("--concurrency", metavar="N", help="requests in flight (default 8)")
     add_pace(where)
-    where.add_argument("--out", metavar="RUN", help="the run file to write (default .aigate/runs/SUITE/VERSION.jsonl)")
+    where.add_argument(
+        "--out",
+        metavar="RUN",
+        help="the run file to write, a path or s3://BUCKET/KEY (default .aigate/runs/SUITE/VERSION.jsonl)",
+    )
     where.add_argument("--resume", action="store_true", help="go on with the interrupted or stopped run in --out")
     where.add_argument(
         "--early-stop",
@@ -109,6 +116,18 @@ def add_parser(commands: Any) -> None:
     costs = parser.add_argument_group("what it may cost; a cap that is reached ends the run without a pass, resumably")
     add_caps(costs)
     add_journal(costs)
+    many = parser.add_argument_group("running on many machines (extra dask)")
+    many.add_argument(
+        "--engine",
+        metavar="local|dask",
+        help="dask: workers of a Dask cluster ask and judge; everything else, and the verdict, stays the same",
+    )
+    many.add_argument(
+        "--dask-scheduler",
+        metavar="ADDRESS",
+        help="the cluster's scheduler, tcp://HOST:8786 (default: workers are started on this machine)",
+    )
+    many.add_argument("--dask-workers", metavar="N", help="workers to start on this machine (default: one per CPU)")
     add_format(parser)
     parser.set_defaults(run=run)
 
@@ -116,16 +135,24 @@ def add_parser(commands: Any) -> None:
 def run(arguments: argparse.Namespace, context: Context) -> int:
     """Evaluate and decide."""
     from aigate.cli.output import deliver
+    from aigate.running.uploading import file_of
 
     evaluation = planned(arguments, context)
     try:
         candidate, verdict, evaluation = decided(evaluation, arguments, context)
     except KeyboardInterrupt:
-        kept = f"aigate: interrupted; what was answered is kept in {evaluation.out}"
+        kept = f"aigate: interrupted; what was answered is kept in {file_of(evaluation.out)}"
         print(f"{kept}\n  next: the same command with --resume --out {evaluation.out}", file=context.stderr)
         return 130
-    shown = {"stored": evaluation.out, "suite": evaluation.found.suite.path}
-    return deliver(verdict, candidate, evaluation.baseline, arguments=arguments, context=context, **shown)
+    return deliver(
+        verdict,
+        candidate,
+        evaluation.baseline,
+        arguments=arguments,
+        context=context,
+        stored=evaluation.out,
+        suite=evaluation.found.suite.path,
+    )
 
 
 @dataclass(frozen=True)
@@ -138,7 +165,7 @@ class Evaluation:
         policy: What decides.
         baseline: The run the candidate will be held against; None without one.
         anchor: An older run beside the baseline; None without one.
-        out: The run file that will be written.
+        out: The run file that will be written, a path or a URL.
     """
 
     found: Chosen
@@ -146,7 +173,7 @@ class Evaluation:
     policy: Policy
     baseline: Run | None
     anchor: Run | None
-    out: Path
+    out: str
 
 
 def planned(arguments: argparse.Namespace, context: Context) -> Evaluation:
@@ -156,14 +183,15 @@ def planned(arguments: argparse.Namespace, context: Context) -> Evaluation:
         UsageError: Something is wrong; nothing was asked.
     """
     from aigate.cli.rejudging import judged_alike
+    from aigate.running.uploading import file_of
 
     tell = partial(_note, context=context)
     found, prepared, policy = _prepared(arguments, context)
     baseline, anchor = _baseline(found, context), named_anchor(found, explicit=found.given("anchor"))
-    out = Path(arguments.out or _default_out(found, prepared))
+    out = arguments.out or _default_out(found, prepared)
     _refuse_to_overwrite(out, {"baseline": baseline, "anchor": anchor})
     report_file(arguments, (baseline, anchor))
-    baseline, anchor = judged_alike((baseline, anchor), prepared, policy, out=out, tell=tell)
+    baseline, anchor = judged_alike((baseline, anchor), prepared, policy, out=file_of(out), tell=tell)
     conditions = _planned(found, prepared, policy, baseline=baseline, anchor=anchor, context=context)
     _tell_costs(found, conditions, baseline, out=out, resume=arguments.resume, context=context)
     return Evaluation(found, conditions, policy, baseline, anchor, out)
@@ -182,6 +210,7 @@ def decided(evaluation: Evaluation, arguments: argparse.Namespace, context: Cont
     from aigate.cli.rejudging import drifted_metrics, judged_anew
     from aigate.gating.decision import gate
     from aigate.running.evaluation import execute
+    from aigate.running.uploading import file_of
 
     conditions, out = evaluation.conditions, evaluation.out
     baseline, anchor = evaluation.baseline, evaluation.anchor
@@ -189,12 +218,14 @@ def decided(evaluation: Evaluation, arguments: argparse.Namespace, context: Cont
     with progress_for(context.stderr, total=total, planned=looks, quiet=arguments.quiet) as progress:
         looked = None if progress is None else progress.looked
         candidate = execute(conditions, out, resume=arguments.resume, progress=progress, looked=looked)
+    for told in conditions.engine.notes if conditions.engine else ():
+        _note(told, context)
     if conditions.budget is not None and conditions.budget.exhausted:
         _note(f"{conditions.budget.exhausted}; go on with a higher cap and --resume --out {out}", context)
     verdict = gate(candidate, evaluation.policy, baseline=baseline, anchor=anchor)
     if drifted := drifted_metrics(verdict, candidate, evaluation.policy):
         tell = partial(_note, context=context)
-        baseline, anchor = judged_anew((baseline, anchor), drifted, conditions, candidate, out=out, tell=tell)
+        baseline, anchor = judged_anew((baseline, anchor), drifted, conditions, candidate, out=file_of(out), tell=tell)
         verdict = gate(candidate, evaluation.policy, baseline=baseline, anchor=anchor)
     return candidate, verdict, replace(evaluation, baseline=baseline, anchor=anchor)
 
@@ -207,7 +238,7 @@ def _prepared(arguments: argparse.Namespace, context: Context) -> tuple[Chosen, 
 
     provider = implied_provider(arguments)
     flags = {key: getattr(arguments, key) for key in SETTINGS}
-    found = chosen(context, {**flags, "provider": provider})
+    found = chosen(context, {**flags, "provider": provider, "engine": _implied_engine(arguments)})
     scorers = scorers_of(found.suite, named_judges(found.suite, judge_choices(found)))
     policy = policy_in_force(found, primary_metric(found.suite, scorers))
     policy = replace(policy, strict=policy.strict or arguments.strict)
@@ -239,6 +270,24 @@ def implied_provider(arguments: argparse.Namespace) -> str | None:
     return next(iter(asked.values()), None)
 
 
+def _implied_engine(arguments: argparse.Namespace) -> str | None:
+    """The engine that the flags ask for.
+
+    Raises:
+        UsageError: A flag of a cluster, and the engine that has none, or two clusters.
+    """
+    from aigate.errors import UsageError
+
+    flags = {"--dask-scheduler": arguments.dask_scheduler, "--dask-workers": arguments.dask_workers}
+    given = [flag for flag, value in flags.items() if value is not None]
+    if given and arguments.engine == "local":
+        raise UsageError(f"{given[0]} has no meaning with --engine local", hint="leave one of the two out")
+    if len(given) > 1:
+        raise UsageError("--dask-workers starts workers here, --dask-scheduler uses others", hint="leave one out")
+    engine: str | None = arguments.engine
+    return "dask" if given else engine
+
+
 def choices_from(arguments: argparse.Namespace, found: Chosen) -> Choices:
     """What flags and settings choose."""
     from aigate.running.evaluation import Choices, JournalAt
@@ -264,6 +313,9 @@ def choices_from(arguments: argparse.Namespace, found: Chosen) -> Choices:
         prices=None if found["prices"] is None else Path(found["prices"]),
         journal=JournalAt(Path(found["journal"]), found["journal-days"]) if found["journal"] else None,
         judge=judge_choices(found),
+        engine=found["engine"],
+        dask_scheduler=found["dask-scheduler"],
+        dask_workers=found["dask-workers"],
     )
 
 
@@ -297,7 +349,7 @@ def _option(text: str) -> tuple[str, Any]:
 
 def _baseline(found: Chosen, context: Context) -> Run | None:
     """The baseline, where there is one: prompts and provider versions are held against it whatever the policy says."""
-    run = named_baseline(found.suite, found["baseline"], explicit=found.asked_for("baseline"))
+    run = named_baseline(found, found["baseline"], explicit=found.asked_for("baseline"))
     if run is None and found.given("baseline"):
         told = f"{found.settings['baseline'].origin} names the baseline '{found['baseline']}', which does not exist"
         _note(told, context)
@@ -384,14 +436,15 @@ def _tell_power(
 
 
 def _tell_costs(
-    found: Chosen, conditions: Conditions, baseline: Run | None, *, out: Path, resume: bool, context: Context
+    found: Chosen, conditions: Conditions, baseline: Run | None, *, out: str, resume: bool, context: Context
 ) -> None:
     """Say what is about to be asked, and what it will cost, before the first call. Nothing of what is offline."""
     from aigate.running.evaluation import goes_on
+    from aigate.running.uploading import file_of
 
     told = [*_answer_estimates(conditions, baseline), *_judge_estimates(conditions, baseline)]
     if told and not resume and goes_on(conditions, out):
-        _note(f"going on with the interrupted run in {out}; what it holds is not asked again", context)
+        _note(f"going on with the interrupted run in {file_of(out)}; what it holds is not asked again", context)
     kept = f"; what stands in {found['journal']} costs nothing" if conditions.journal else ""
     for line in told:
         _note(f"{line}{kept}", context)
@@ -445,14 +498,24 @@ def _told_looks(conditions: Conditions) -> int:
     return 0 if conditions.settled is None or conditions.header.looks is None else len(conditions.header.looks.looks)
 
 
-def _default_out(found: Chosen, conditions: Conditions) -> Path:
-    return Path(found["out-dir"]) / found.suite.name / f"{conditions.header.version.tag}.jsonl"
+def _default_out(found: Chosen, conditions: Conditions) -> str:
+    from aigate.stores import joined
+
+    return joined(joined(found["out-dir"], found.suite.name), f"{conditions.header.version.tag}.jsonl")
 
 
-def _refuse_to_overwrite(out: Path, used: Mapping[str, Run | None]) -> None:
+def _refuse_to_overwrite(out: str, used: Mapping[str, Run | None]) -> None:
     from aigate.errors import UsageError
 
-    written = {out.resolve(), out.with_name(f"{out.name}.previous").resolve()}
+    written = {_place(out), _place(f"{out}.previous")}
     for name, run in used.items():
-        if run is not None and run.source and Path(run.source).resolve() in written:
+        if run is not None and run.source and _place(run.source) in written:
             raise UsageError(f"--out {out} would write over the {name}", hint="choose another --out")
+
+
+def _place(text: str) -> str:
+    """A path or URL in the one form that tells whether two are the same."""
+    from aigate.stores import local_path
+
+    path = local_path(text)
+    return text if path is None else str(path.resolve())

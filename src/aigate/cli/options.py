@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from aigate.goldens.settings import Setting
     from aigate.goldens.suite import Suite
     from aigate.running.judges import JudgeChoices
+    from aigate.storing.baselines import Baselines
 
 __all__ = [
     "Chosen",
@@ -28,6 +29,7 @@ __all__ = [
     "add_judge",
     "add_pace",
     "add_suite",
+    "baselines_of",
     "chosen",
     "judge_choices",
     "named_anchor",
@@ -274,24 +276,33 @@ def require_same_suite(run: Run, suite: Suite) -> None:
         raise NotComparableError(reasons, hint="run the suite as it is now, or name the suite it ran with --suite")
 
 
-def named_baseline(suite: Suite, name: str, *, explicit: bool) -> Run | None:
-    """The run that a baseline's name or a run file's path stands for.
+def baselines_of(found: Chosen) -> Baselines:
+    """The suite's baselines: in its folder, or where the setting `baselines` says."""
+    from aigate.storing.baselines import Baselines
+
+    return Baselines(found["baselines"] or found.suite.path / "baselines")
+
+
+def named_baseline(found: Chosen, name: str, *, explicit: bool) -> Run | None:
+    """The run that a baseline's name or a run file's path or URL stands for.
 
     Args:
-        suite: Whose baselines are meant.
-        name: A name, or the path of a run file.
+        found: The suite whose baselines are meant.
+        name: A name, or the path or URL of a run file.
         explicit: True when somebody asked for it: then it must be there.
 
     Returns:
         The run; None when the suite never had a baseline of that name and nobody asked for it.
 
     Raises:
-        BaselineError, RunFileError: It cannot be used.
+        BaselineError, RunFileError, StoreError: It cannot be used.
     """
-    from aigate.storing.baselines import Baselines
+    from aigate.stores import is_url
     from aigate.storing.runs import load_run
 
-    baselines = Baselines(suite.path / "baselines")
+    if is_url(name):
+        return load_run(name)
+    baselines = baselines_of(found)
     if name in baselines.names():
         return baselines.load(name)
     if "/" in name or name.endswith(".jsonl") or (explicit and Path(name).is_file()):
@@ -304,15 +315,15 @@ def named_anchor(found: Chosen, *, explicit: bool) -> Run | None:
     """The older run that drops are held against too; None when the suite has none and nobody asked for one.
 
     Args:
-        found: The suite, and the setting `anchor`: a name, or the path of a run file.
+        found: The suite, and the setting `anchor`: a name, or the path or URL of a run file.
         explicit: True when a flag or the environment asked for it: then it must be there.
 
     Raises:
-        BaselineError, RunFileError: It cannot be used.
+        BaselineError, RunFileError, StoreError: It cannot be used.
     """
     from aigate.errors import ConfigError
 
     if explicit and found["anchor"] == found["baseline"]:
         told = f"{found.settings['anchor'].origin}: anchor and baseline are both '{found['anchor']}'"
         raise ConfigError(told, hint="the anchor is an older run: aigate baseline promote RUN --name anchor")
-    return named_baseline(found.suite, found["anchor"], explicit=explicit)
+    return named_baseline(found, found["anchor"], explicit=explicit)

@@ -29,7 +29,7 @@ def deliver(
     *,
     arguments: argparse.Namespace,
     context: Context,
-    stored: Path | None = None,
+    stored: str | None = None,
     suite: Path | None = None,
 ) -> int:
     """Show the verdict, write the documents that were asked for, and give the exit code.

@@ -180,7 +180,7 @@ def _baseline(found: Chosen) -> Run | None:
     """
     from aigate.errors import UsageError
 
-    run = named_baseline(found.suite, found["baseline"], explicit=found.asked_for("baseline"))
+    run = named_baseline(found, found["baseline"], explicit=found.asked_for("baseline"))
     if run is None:
         return None
     digests = {sample.id: sample.digest for sample in run.samples.values()}

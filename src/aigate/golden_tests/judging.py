@@ -189,7 +189,7 @@ def answered(marked: Marked, asked: Asked, answer: Any, name: str, options: Mapp
     names = [scorer.spec.metric for scorer in scorers]
     where = str(found.suite.path / "suite.toml")
     policy.require_metrics(names, run_metric_names(scorers), found.suite.tags, where=where)
-    baseline = named_baseline(found.suite, found["baseline"], explicit=found.asked_for("baseline"))
+    baseline = named_baseline(found, found["baseline"], explicit=found.asked_for("baseline"))
     anchor = named_anchor(found, explicit=found.given("anchor"))
     given = {**_settings(found), "journal": _journal(found, asked), "provider": answer, **options}
     run = evaluate(found.suite, policy=policy.to_dict(), out=out, **given)

@@ -80,6 +80,7 @@ class SuiteConfig:
         max_repeats: Answers per sample where nothing is decided with fewer.
         early_stop: Whether a run may end as soon as its verdict is certain.
         baseline: Name of the baseline.
+        baselines: Where the baselines are kept: a path, or a URL such as `s3://bucket/prefix`.
         anchor: Name of an older baseline that is compared with too.
         parameters: Request parameters sent with every request; a prompt file's own win over them.
         served_models: Names the provider may report as served.
@@ -105,6 +106,7 @@ class SuiteConfig:
     max_repeats: int | None = None
     early_stop: bool | None = None
     baseline: str | None = None
+    baselines: str | None = None
     anchor: str | None = None
     parameters: Mapping[str, Any] = field(default_factory=dict)
     served_models: tuple[str, ...] = ()
@@ -416,6 +418,7 @@ RULES: Mapping[str, Rule] = MappingProxyType(
         "max-repeats": whole_number(1, MAX_REPEATS),
         "early-stop": Rule("true or false", lambda value: isinstance(value, bool), _truth),
         "baseline": BASELINE_NAME,
+        "baselines": TEXT,
         "anchor": BASELINE_NAME,
         "parameters": TABLE,
         "served-models": Rule(

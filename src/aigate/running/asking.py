@@ -11,11 +11,11 @@ from dataclasses import dataclass, replace
 from aigate.core.digest import json_line
 from aigate.core.response import Fault, FaultKind, Response
 from aigate.errors import CallError, UsageError
-from aigate.providers.base import Provider, Request, rate_limits_of
+from aigate.providers.base import Provider, Request, keeps_deadlines, rate_limits_of
 from aigate.running.budget import Budget, BudgetSpentError, expected_tokens
 from aigate.running.limiter import Limiter
 
-__all__ = ["RetryPolicy", "ask"]
+__all__ = ["RetryPolicy", "ask", "attempt", "longest_s"]
 
 RATE_LIMITED_PER_RETRY = 5
 
@@ -137,22 +137,36 @@ async def _paid_for(
     provider: Provider, request: Request, budget: Budget | None, clock: Callable[[], float]
 ) -> tuple[Response, float | None]:
     if budget is None:
-        return await _attempt(provider, request, clock)
+        return await attempt(provider, request, clock)
     if (reservation := budget.reserve(request)) is None:
         raise BudgetSpentError(budget.exhausted)
     response: Response | None = None
     try:
-        response, retry_after_s = await _attempt(provider, request, clock)
+        response, retry_after_s = await attempt(provider, request, clock)
     finally:
         budget.settle(reservation, response)
     return response, retry_after_s
 
 
-async def _attempt(provider: Provider, request: Request, clock: Callable[[], float]) -> tuple[Response, float | None]:
-    """One call. The deadline is enforced here too, so that no provider can hang a run."""
+async def attempt(
+    provider: Provider, request: Request, clock: Callable[[], float] = time.monotonic
+) -> tuple[Response, float | None]:
+    """One call. The deadline is enforced here too, so that no provider can hang a run.
+
+    Args:
+        provider: Who answers.
+        request: What is asked.
+        clock: Seconds that only grow.
+
+    Returns:
+        The answer or the fault, and the seconds that the provider asked us to wait, where it did.
+
+    Raises:
+        UsageError: The provider cannot be asked like this at all.
+    """
     started_s = clock()
     try:
-        async with asyncio.timeout(request.timeout_s * 1.05 + 0.5):
+        async with asyncio.timeout(None if keeps_deadlines(provider) else longest_s(request)):
             return _storable(await provider.respond(request)), None
     except CallError as error:
         return _failed(Fault(error.kind, error.message), request, clock() - started_s), error.retry_after_s
@@ -164,7 +178,7 @@ async def _attempt(provider: Provider, request: Request, clock: Callable[[], flo
         if (task := asyncio.current_task()) is not None and task.cancelling():
             raise
         return Response(fault=Fault(FaultKind.ADAPTER, "CancelledError: the provider cancelled its own call")), None
-    except UsageError:  # what the user asked for cannot be asked: no answer would ever come
+    except (UsageError, BudgetSpentError):  # what the user asked for cannot be asked: no answer would ever come
         raise
     except Exception as error:  # noqa: BLE001 - a provider of a user's may raise anything; the run must go on and say so
         return Response(fault=Fault(FaultKind.ADAPTER, f"{type(error).__name__}: {error}")), None
@@ -175,6 +189,11 @@ def _failed(fault: Fault, request: Request, took_s: float) -> Response:
     if not fault.kind.candidate_fault:
         return Response(fault=fault)
     return Response(fault=fault, longest_failed_s=max(took_s, request.timeout_s * (fault.kind is FaultKind.TIMEOUT)))
+
+
+def longest_s(request: Request) -> float:
+    """Seconds after which a call is given up that does not end by itself."""
+    return request.timeout_s * 1.05 + 0.5
 
 
 def _storable(given: object) -> Response:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from aigate.core.digest import seed_from
 from aigate.core.looks import LookPlan
+from aigate.core.registry import refuse_unknown
 from aigate.core.run import AnchorsJudged, Result, Run, RunHeader
 from aigate.core.sample import Message, Sample
 from aigate.core.version import VersionId
@@ -23,19 +24,22 @@ from aigate.errors import ConfigError, UsageError
 from aigate.goldens.config import DEFAULTS
 from aigate.goldens.prompts import Prompt, messages_of
 from aigate.goldens.suite import Suite, load_suite
-from aigate.providers.base import Provider, ProviderSettings, has_journal_identity, is_offline, make_provider
+from aigate.providers.base import Provider, ProviderSettings, has_journal_identity, is_local, is_offline, make_provider
 from aigate.running.asking import RetryPolicy
 from aigate.running.budget import Budget, Caps
 from aigate.running.engine import Means, Plan, run_plan
-from aigate.running.judges import JudgeChoices, judge_plans, scorers_of
+from aigate.running.judges import JudgeChoices, judge_plans, scorer_settings_of, scorers_of
 from aigate.running.prices import Price, find_price
 from aigate.running.provenance import git_commit, library_versions, utc_now
 from aigate.running.schedule import run_at_look
+from aigate.running.uploading import Upload, file_of
 from aigate.running.writer import RunWriter, begun_run
 from aigate.scorers.base import Scorer
 from aigate.scorers.calibration import calibrations_in
+from aigate.stores import local_path
 
 if TYPE_CHECKING:
+    from aigate.running.distributed import DaskEngine
     from aigate.running.journal import Journal
 
 __all__ = [
@@ -56,6 +60,7 @@ __all__ = [
 
 JOURNAL = ".aigate/journal.sqlite"
 JOURNAL_DAYS = 1.0
+ENGINES = ("local", "dask")
 
 Progress = Callable[[Result, int, int], None]
 Settled = Callable[[Run], bool]
@@ -106,6 +111,7 @@ class Conditions:
             everything is asked.
         budget: Caps on calls, tokens and cost; None for none. It counts, so it serves one run.
         journal: Where paid answers are kept; None for nowhere.
+        engine: The cluster whose workers ask and judge; None: this process does.
     """
 
     suite: Suite
@@ -114,6 +120,7 @@ class Conditions:
     settled: Settled | None = None
     budget: Budget | None = None
     journal: JournalAt | None = None
+    engine: DaskEngine | None = None
 
 
 @dataclass(frozen=True)
@@ -141,6 +148,9 @@ class Choices:
     prices: Path | None = None
     journal: JournalAt | None = None
     judge: JudgeChoices = field(default_factory=JudgeChoices)
+    engine: str = "local"
+    dask_scheduler: str | None = None
+    dask_workers: int | None = None
 
 
 def evaluate(
@@ -164,6 +174,9 @@ def evaluate(
     price: str | None = None,
     judge: Mapping[str, Any] | str | None = None,
     journal: Path | str | None = JOURNAL,
+    engine: str = "local",
+    dask_scheduler: str | None = None,
+    dask_workers: int | None = None,
     out: Path | str | None = None,
     resume: bool = False,
     looks: LookPlan | None = None,
@@ -200,7 +213,11 @@ def evaluate(
             `provider` may also be a `Provider`.
         journal: The file in which paid answers are kept, and looked for first; None for none. Only answers of providers
             that say what decides them (`openai`) are kept.
-        out: The run file; default: a temporary one, gone when this returns.
+        engine: "local", or "dask": workers of a Dask cluster ask and judge. The provider must then be one that they can
+            make: a name, or a function that they can import.
+        dask_scheduler: The address of the cluster's scheduler; default: workers are started on this machine.
+        dask_workers: How many of them; default: one per CPU.
+        out: The run file, a path or a URL (`s3://bucket/run.jsonl`); default: a temporary one, gone when this returns.
         resume: Go on with the interrupted or early stopped run in `out`, under the looks that it was begun with.
         looks: When the run may be decided and stopped (`aigate.gating.early_stop.plan_looks`); stored in the run. The
             first look asks `repeats` of each sample.
@@ -240,12 +257,15 @@ def evaluate(
         price=price,
         journal=None if journal is None else JournalAt(Path(journal)),
         judge=JudgeChoices.of(judge),
+        engine=engine,
+        dask_scheduler=dask_scheduler,
+        dask_workers=dask_workers,
     )
     loaded = suite if isinstance(suite, Suite) else load_suite(Path(suite))
     prepared = prepare(loaded, choices, environ=os.environ if environ is None else environ)
     conditions = with_looks(prepared, looks, settled=settled, first=first)
     if out is not None:
-        return execute(conditions, Path(out), resume=resume, progress=progress)
+        return execute(conditions, out, resume=resume, progress=progress)
     with TemporaryDirectory(prefix="aigate-") as folder:
         return replace(execute(conditions, Path(folder) / "run.jsonl", progress=progress), source="")
 
@@ -308,10 +328,17 @@ def prepare(suite: Suite, choices: Choices, *, environ: Mapping[str, str]) -> Co
         seed=seed_from(suite.digest) % 2**53,
         commit=git_commit(suite.path),
         started_at=utc_now(),
-        load=_load(plan),
+        load=_load(plan, choices.engine),
         calibrations=calibrations_in(suite.path, [scorer.spec.metric for scorer in scorers]),
     )
-    return Conditions(suite, plan, header, budget=_budget(choices, plan), journal=choices.journal)
+    return Conditions(
+        suite,
+        plan,
+        header,
+        budget=_budget(choices, plan),
+        journal=choices.journal,
+        engine=_engine(suite, choices, plan, version, environ),
+    )
 
 
 def with_looks(
@@ -353,7 +380,7 @@ def with_looks(
 
 def execute(
     conditions: Conditions,
-    out: Path,
+    out: Path | str,
     *,
     resume: bool = False,
     progress: Progress | None = None,
@@ -363,7 +390,7 @@ def execute(
 
     Args:
         conditions: What was prepared.
-        out: The run file.
+        out: The run file, or the URL of where it belongs: then it is written to `file_of(out)` while the run lasts.
         resume: Go on with the run in `out`, under the looks that it was begun with.
         progress: Called per answer with (result, done, total); not for answers that nobody was asked for.
         looked: Called after each planned look; for the one that ends the run, once its last answer is in.
@@ -371,10 +398,16 @@ def execute(
     Raises:
         UsageError: `out` holds an interrupted run and `resume` is false.
         RunFileError: `out` holds a run made under other conditions.
+        ChangedError, StoreError: `out` is a URL, and what stands there changed meanwhile, or it cannot be written.
         KeyboardInterrupt: Stopped; `out` holds a resumable run.
         Exception: Whatever `settled` raised; `out` holds a resumable run.
     """
     resume = resume or goes_on(conditions, out)
+    if local_path(out) is None:
+        upload = Upload.begin(str(out), resume=resume)
+        run = execute(conditions, upload.local, resume=resume, progress=progress, looked=looked)
+        return upload.finish(run)
+    out = file_of(out)
     with opened_journal(conditions) as journal, RunWriter(out, conditions.header, resume=resume) as writer:
         plan = replace(
             conditions.plan,
@@ -386,16 +419,17 @@ def execute(
         )
         means = Means.of(plan, budget=conditions.budget, journal=journal)
         with _statistics_loaded_meanwhile(plan):
-            anchors = run_to_end(_Execution(plan, means, writer, conditions.settled, progress, looked).run())
+            execution = _Execution(plan, means, writer, conditions.settled, progress, looked)
+            anchors = run_to_end(execution.run(conditions.engine))
         return writer.close_run(finished_at=utc_now(), judge_anchors=anchors)
 
 
-def goes_on(conditions: Conditions, out: Path) -> bool:
+def goes_on(conditions: Conditions, out: Path | str) -> bool:
     """Whether the same evaluation was begun in `out` and broke off: then it is gone on with, asked for or not.
 
     Only where what decides an answer is known to be the same: code that is called (`callable`) may have changed since.
     """
-    begun = begun_run(out) if has_journal_identity(conditions.plan.provider) else None
+    begun = begun_run(file_of(out)) if has_journal_identity(conditions.plan.provider) else None
     if begun is None:
         return False
     before, now = begun.same_conditions(), conditions.header.same_conditions()
@@ -456,9 +490,14 @@ class _Execution:
         self._not_asked = 0
         self._ended_at: int | None = None
 
-    async def run(self) -> Mapping[str, AnchorsJudged]:
+    async def run(self, engine: DaskEngine | None) -> Mapping[str, AnchorsJudged]:
         """Ask everything, or what of it is needed; gives what judges said of labelled answers."""
-        anchors = await run_plan(self._plan, self._record, self._means)
+        if engine is None:
+            anchors = await run_plan(self._plan, self._record, self._means)
+        else:
+            from aigate.running.distributed import run_on_dask
+
+            anchors = await run_on_dask(self._plan, self._record, self._means, engine)
         if self._ended_at is not None:
             self._tell(self._ended_at, settled=True)
         return anchors
@@ -530,10 +569,9 @@ def _version(suite: Suite, choices: Choices) -> VersionId:
 def _provider(
     suite: Suite, choices: Choices, version: VersionId, environ: Mapping[str, str], concurrency: int
 ) -> Provider:
-    chosen = choices.provider or suite.config.provider or DEFAULTS["provider"]
+    chosen = _chosen_provider(suite, choices)
     if isinstance(chosen, str):
-        inherited = suite.config.provider_options if chosen == (suite.config.provider or DEFAULTS["provider"]) else {}
-        options = {**inherited, **choices.provider_options}
+        options = _provider_options(suite, choices, chosen)
         return make_provider(chosen, ProviderSettings(version, options, suite.path, environ, concurrency))
     if isinstance(chosen, Provider):
         return chosen
@@ -545,6 +583,59 @@ def _provider(
         f"provider is {type(chosen).__name__}: expected a name, a Provider or a callable",
         hint="pass a function str -> str",
     )
+
+
+def _chosen_provider(suite: Suite, choices: Choices) -> str | Provider | Callable[..., Any]:
+    return choices.provider or suite.config.provider or DEFAULTS["provider"]
+
+
+def _provider_options(suite: Suite, choices: Choices, name: str) -> dict[str, Any]:
+    inherited = suite.config.provider_options if name == (suite.config.provider or DEFAULTS["provider"]) else {}
+    return {**inherited, **choices.provider_options}
+
+
+def _engine(
+    suite: Suite, choices: Choices, plan: Plan, version: VersionId, environ: Mapping[str, str]
+) -> DaskEngine | None:
+    """Who asks and judges, where it is not this process.
+
+    Raises:
+        UsageError: An unknown engine, or a provider that cannot be made on another machine.
+    """
+    refuse_unknown([choices.engine], ENGINES, where="engine", kind="engines", error=UsageError)
+    if choices.engine == "local":
+        return None
+    from aigate.running.distributed import DaskEngine
+    from aigate.running.hands import recipe_of
+
+    name, options = _named_provider(suite, choices, plan.provider)
+    return DaskEngine(
+        recipe_of(
+            plan, version=version, provider=name, options=options, folder=suite.path, scorers=scorer_settings_of(suite)
+        ),
+        scheduler=choices.dask_scheduler,
+        workers=choices.dask_workers,
+        environ={key: value for key, value in environ.items() if os.environ.get(key) != value},
+    )
+
+
+def _named_provider(suite: Suite, choices: Choices, provider: Provider) -> tuple[str | None, dict[str, Any]]:
+    """What a worker makes the provider from; None where it is not asked there."""
+    if is_local(provider):
+        return None, {}
+    chosen = _chosen_provider(suite, choices)
+    if isinstance(chosen, str):
+        return chosen, _provider_options(suite, choices, chosen)
+    from aigate.providers.callable import importable_target
+
+    target = None if isinstance(chosen, Provider) else importable_target(chosen)
+    if target is None:
+        told = f"the provider is {type(chosen).__name__} {getattr(chosen, '__qualname__', '')}".rstrip()
+        raise UsageError(
+            f"engine 'dask': {told}: a worker cannot be given it, since it lives in this process",
+            hint="name what workers can make: a provider, or a function at the top of a module (module:function)",
+        )
+    return "callable", {"target": target}
 
 
 def _own_prices(suite: Suite, choices: Choices) -> Path | None:
@@ -578,12 +669,12 @@ def _budget(choices: Choices, plan: Plan) -> Budget | None:
     return budget
 
 
-def _load(plan: Plan) -> Mapping[str, Any] | None:
+def _load(plan: Plan, engine: str) -> Mapping[str, Any] | None:
     """What must be equal for latencies to be comparable; None where nothing is called."""
     if is_offline(plan.provider):
         return None
     limited = {} if plan.requests_per_minute is None else {"requests_per_minute": plan.requests_per_minute}
-    return {"engine": "local", "concurrency": plan.concurrency, "timeout_s": plan.timeout_s, **limited}
+    return {"engine": engine, "concurrency": plan.concurrency, "timeout_s": plan.timeout_s, **limited}
 
 
 def _renderer(prompt: Prompt | None) -> Callable[[Sample], tuple[Message, ...]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from aigate.running.prices import find_price
 from aigate.scorers.base import Scorer, ScorerSettings, asks_a_judge, make_scorer
 from aigate.scorers.judge import Judge
 
-__all__ = ["JudgeChoices", "judge_plan", "judge_plans", "named_judges", "scorers_of"]
+__all__ = ["JudgeChoices", "judge_plan", "judge_plans", "named_judges", "scorer_settings_of", "scorers_of"]
 
 OPTION = "judge"  # of a scorer: another judge than the suite's
 FLAT_OPTIONS = ("base-url", "api-key-env", "model")  # options of the provider that stand beside its name
@@ -142,8 +142,8 @@ def scorers_of(suite: Suite, judges: Sequence[JudgePlan | Judge | None] | None =
     """
     judges = named_judges(suite) if judges is None else judges
     scorers = tuple(
-        _scorer(suite, entry, judge.judge if isinstance(judge, JudgePlan) else judge)
-        for entry, judge in zip(_entries(suite), judges, strict=True)
+        make_scorer(replace(settings, judge=judge.judge if isinstance(judge, JudgePlan) else judge))
+        for settings, judge in zip(scorer_settings_of(suite), judges, strict=True)
     )
     names = [scorer.spec.metric for scorer in scorers]
     for name in names:
@@ -155,9 +155,17 @@ def scorers_of(suite: Suite, judges: Sequence[JudgePlan | Judge | None] | None =
     return scorers
 
 
-def _scorer(suite: Suite, entry: ScorerEntry, judge: Judge | None) -> Scorer:
-    options = {name: value for name, value in entry.options.items() if name != OPTION}
-    return make_scorer(ScorerSettings(entry.name, entry.argument, options, suite.contract, judge))
+def scorer_settings_of(suite: Suite) -> tuple[ScorerSettings, ...]:
+    """What each of the suite's scorers is made from, without its judge."""
+    return tuple(
+        ScorerSettings(
+            entry.name,
+            entry.argument,
+            {name: value for name, value in entry.options.items() if name != OPTION},
+            suite.contract,
+        )
+        for entry in _entries(suite)
+    )
 
 
 def _entries(suite: Suite) -> tuple[ScorerEntry, ...]:

@@ -22,7 +22,7 @@ from aigate.running.budget import BudgetSpentError
 from aigate.running.judging import Judging
 from aigate.scorers.base import JudgedScorer, Scorer, asks_a_judge
 
-__all__ = ["settle"]
+__all__ = ["judged", "settle"]
 
 
 async def settle(
@@ -56,7 +56,7 @@ async def settle(
         UsageError: A judge cannot be asked like this at all.
     """
     own = [scorer for scorer in scorers if not asks_a_judge(scorer)]
-    scores = {scorer.spec.metric: await _judged(scorer, sample, response) for scorer in own}
+    scores = {scorer.spec.metric: await judged(scorer, sample, response) for scorer in own}
     outcome = _outcome(response, scores.values())
     uses: dict[str, JudgeUse] = {}
     if len(own) < len(scorers):
@@ -109,14 +109,15 @@ async def _by_judge(
         return Unscored("judge_error", f"{scorer.spec.scorer} raised {type(error).__name__}: {error}"), None
 
 
-async def _judged(scorer: Scorer, sample: Sample, response: Response) -> ScoreOrNot:
+async def judged(scorer: Scorer, sample: Sample, response: Response) -> ScoreOrNot:
+    """What one scorer says of one response; never raises for anything it does."""
     try:
         if (outside := scorer.applies_to(sample)) is not None:
             return outside
         if response.fault is not None:
             return _no_answer(response.fault)
-        judged = scorer.score(sample, response)
-        return _storable(await judged if inspect.isawaitable(judged) else judged)
+        said = scorer.score(sample, response)
+        return _storable(await said if inspect.isawaitable(said) else said)
     except ScoringError as error:
         return Unscored("judge_error", str(error))
     except Exception as error:  # noqa: BLE001 - a scorer of a user's may raise anything; the run must go on and say so
