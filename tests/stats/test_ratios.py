@@ -69,6 +69,16 @@ def test_an_unchanged_version_is_called_slower_than_tolerated_no_more_often_than
     assert blocked / RUNS <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / RUNS)
 
 
+@pytest.mark.parametrize("factor", [1.1, 1.25, 2.0])
+def test_a_version_just_as_slow_as_tolerated_passes_no_more_often_than_alpha_however_wide_the_scatter(factor):
+    random, passed = np.random.default_rng([4, int(factor * 100)]), 0
+    for run in range(RUNS):  # one ratio in four is more than ten times away
+        pair = random.lognormal(0.0, 1.5, (2, 100))
+        found = ratio_interval(np.log(factor * pair[0] / pair[1]), seed=run, around=factor, draws=DRAWS)
+        passed += found.high <= factor
+    assert passed / RUNS <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / RUNS)
+
+
 def test_pairs_that_are_all_alike_are_not_certain():
     found = ratio_interval([0.0] * 30, seed=1)
     assert found.ratio == 1.0

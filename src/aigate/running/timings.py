@@ -257,21 +257,21 @@ def log_ratios(
         ours: The times under test. One that is infinite counts as `largest` times those before.
         theirs: The times before. Those that are infinite are left out: no answer is slower than that.
         ids: The samples to compare.
-        largest: The largest ratio of an answer that counts.
+        largest: The ratio of an answer that was slower than can be told.
         lost: The ratio that lost answers count as; None: they are left out.
 
     Returns:
         By sample id, in the order of `ids`; without those that have no time on either side.
     """
     now, before, missing = ours.by_sample(), theirs.by_sample(), Counter(ours.lost)
-    span, filled = math.log(largest), [] if lost is None else [math.log(lost)]
+    filled = [] if lost is None else [math.log(lost)]
     found = {}
     for id_ in ids:
         known = [_log(time) for time in before.get(id_, ()) if math.isfinite(time)]
         if not known:
             continue
         usual = math.fsum(known) / len(known)
-        each = [min(span, max(-span, _log(time) - usual)) for time in now.get(id_, ())]
+        each = [_log(time) - usual if math.isfinite(time) else math.log(largest) for time in now.get(id_, ())]
         each += filled * missing[id_]
         if each:
             found[id_] = math.fsum(each) / len(each)

@@ -95,12 +95,6 @@ class MaxLatency(ConfiguredCheck):
         """True where it compares with the baseline."""
         return self.relative is not None
 
-    @property
-    def cannot_fail(self) -> str:
-        """Why nothing can miss the bound; empty for a bound that something can."""
-        wide = self.seconds is None and self.relative is not None and self.relative >= LARGEST_RATIO
-        return f"no ratio counts as more than {LARGEST_RATIO:g}" if wide else ""
-
     def without_baseline(self) -> Self | None:
         """The bound in seconds alone; None where there is none."""
         return None if self.seconds is None else type(self)(seconds=self.seconds, quantile=self.quantile, of=self.of)
@@ -115,8 +109,10 @@ class MaxLatency(ConfiguredCheck):
             )
         if self.relative is None or (least := _fewest_pairs(self.relative, alpha)) <= units:
             return ""
-        shown = "can never be shown" if least == math.inf else f"needs at least {least:g} samples or groups to be shown"
-        return f"relative = {self.relative:g} {shown}, and there are {units}: it cannot pass"
+        return (
+            f"needs at least {least} samples or groups to show that a version is within relative = {self.relative:g},"
+            f" and there are {units}: an unchanged one cannot pass"
+        )
 
     def judge(self, evidence: Evidence) -> CheckOutcome:
         """Hold the latencies against the bounds, look by look until one decides."""
@@ -224,7 +220,7 @@ class MaxLatency(ConfiguredCheck):
         level = evidence.schedule().pass_levels[number]
         ids = [id_ for id_ in comparison.shared if comparison.candidate.samples[id_].unit in view.units]
         scenarios: tuple[Lost, ...] = ("left out", "slow", "fast") if ours.lost else ("left out",)
-        found = {lost: _ratio(evidence, view, (ours, theirs), ids, lost, level) for lost in scenarios}
+        found = {lost: _ratio(evidence, view, (ours, theirs), ids, most, lost, level) for lost in scenarios}
         seen, pairs = found["left out"], len(ids)
         if seen is None or seen.n < (1.0 - MOST_LEFT_OUT) * pairs:
             text = f"{0 if seen is None else seen.n} of {pairs} samples have a {MEASURES[self.of]} in both runs"
@@ -416,11 +412,17 @@ def _bounds(timings: Timings, limits: ExceedanceLimits) -> tuple[float | None, f
 
 
 def _ratio(
-    evidence: Evidence, view: View, runs: tuple[Timings, Timings], ids: Iterable[str], lost: Lost, level: float
+    evidence: Evidence,
+    view: View,
+    runs: tuple[Timings, Timings],
+    ids: Iterable[str],
+    most: float,
+    lost: Lost,
+    level: float,
 ) -> RatioInterval | None:
     """The typical ratio, each bound at the level of the look; None where no sample has a time in both runs."""
-    counted = {"left out": None, "slow": LARGEST_RATIO, "fast": 1.0 / LARGEST_RATIO}[lost]
-    found = log_ratios(*runs, ids, largest=LARGEST_RATIO, lost=counted)
+    counted = {"left out": None, "slow": most * LARGEST_RATIO, "fast": most / LARGEST_RATIO}[lost]
+    found = log_ratios(*runs, ids, largest=most * LARGEST_RATIO, lost=counted)
     if not found:
         return None
     samples = evidence.candidate.samples
@@ -428,6 +430,7 @@ def _ratio(
         list(found.values()),
         [samples[id_].unit for id_ in found],
         seed=evidence.seed_at(view),
+        around=most,
         level=1.0 - 2.0 * (level or evidence.settings.alpha),
         strict=evidence.settings.strict,
     )
@@ -455,12 +458,14 @@ def _not_shown(found: RatioInterval, most: float, level: float, alpha: float) ->
     return reason("latency-undecided", text, "add samples; more answers of each (--repeats) help where they scatter")
 
 
-def _fewest_pairs(most: float, alpha: float) -> float:
-    """The fewest samples or groups with which a pass is possible, where nothing changed at all; infinite for none."""
-    margin = math.log(most) / math.log(LARGEST_RATIO)
-    if margin >= 1.0:
-        return FEWEST_UNITS
-    return max(FEWEST_UNITS, pass_floor_units(margin, alpha=alpha)) if margin > 0.0 else math.inf
+def _fewest_pairs(most: float, alpha: float) -> int:
+    """The fewest samples or groups with which a version can pass that takes just as long as before on each of them.
+
+    Each then lies log(most) below the bound, and the one that nobody has seen log(LARGEST_RATIO) above it. One that
+    must be faster than before (1 or less) passes by what it gained: no more is known than that a pass needs 20.
+    """
+    below = min(1.0, math.log(most) / math.log(LARGEST_RATIO))
+    return FEWEST_UNITS if below <= 0.0 else max(FEWEST_UNITS, pass_floor_units(below / (1.0 + below), alpha=alpha))
 
 
 def _notes(comparison: Comparison) -> tuple[Reason, ...]:
