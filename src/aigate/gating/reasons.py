@@ -13,6 +13,7 @@ REASONS: Mapping[str, str] = {
     "cannot-fail": "The bound of a check is one that nothing can miss.",
     "contract-unchecked": "The model or provider version changed and no check looks at the output's contract or shape.",
     "anchor-unused": "An anchor was named, and nothing is compared with it.",
+    "baseline-rejudged": "The baseline's answers were judged again, by the judge of the candidate.",
     "baseline-unsound": "The baseline run is no ground to compare with.",
     "drop": "The metric fell: the relabelling test blocks, and at least half the margin is observed.",
     "early-stopped": "The run was stopped before the whole suite was asked.",
