@@ -181,10 +181,9 @@ def test_a_worse_candidate_is_blocked_with_its_claims(place, suite):
     promoted(place)
     code, out, err, _ = place.eval(recording(place, "bad", wrong=20), "--format", "markdown")
     assert code == 1, err
-    assert "✗ Item" in out
-    assert "not in context" in out
-    assert "✓ Item" in out
-    assert re.search("✗ Item .*not in context", err)
+    assert "✗ not in context: Item" in out
+    assert "✓ supported: Item" in out
+    assert "✗ not in context: Item" in err
 
 
 def test_the_judge_is_named_by_flag_environment_and_scorer(place, suite, monkeypatch):
@@ -292,6 +291,7 @@ def test_another_judge_judges_the_baseline_again_before_anything_is_compared(pla
     assert f"the {N} answers of the baseline are judged again" in err
     checks = checks_of(out)
     assert (code, checks["comparable"]["status"]) == (0, "pass")
+    assert "baseline-rejudged" in codes_of(out)
     again = load_run(place.folder / "runs" / "new.rejudged-baseline.jsonl")
     assert again.header.rejudged_from == old.digest
     assert again.header.version == old.header.version
@@ -547,3 +547,19 @@ def test_the_scatter_is_split_between_judge_and_system(place, suite, switch):
     assert numbers["judge_sd"] > 0.1
     assert "one judgement of the same answer scatters by" in err
     assert len(load_run(run).results[0].scores["faithfulness"].details["votes"]) == 3
+
+
+def test_a_run_that_is_settled_at_a_look_asks_the_judge_no_further(place, server, switch):
+    n = 200
+    rows = [{"id": f"s{i:03}", "input": f"What of {i}?", "contexts": [filled(CONTEXT, i)]} for i in range(n)]
+    place.write_suite(toml=TOML.format(url=server.base_url, judge=""), samples=rows)
+    for name, text in (("good", TRUE), ("bad", FALSE)):
+        lines = [json.dumps({"id": f"s{i:03}", "output": filled(text, i)}) + "\n" for i in range(n)]
+        (place.folder / f"{name}.jsonl").write_text("".join(lines))
+    *_, out = place.eval(place.folder / "good.jsonl", "--quiet")
+    assert place.run("baseline", "promote", out, "--suite", place.suite)[0] == 0
+    before = len(switch.asked)
+    code, _, err, out = place.eval(place.folder / "bad.jsonl", "--quiet")
+    assert code == 1, err
+    assert len(switch.asked) - before < n  # of 2 n
+    assert load_run(out).ledger.counts[Outcome.EARLY_STOP] > n // 2

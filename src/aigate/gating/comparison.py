@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -181,7 +181,16 @@ class Comparison(Displayed):
 
     def notes(self) -> tuple[Reason, ...]:
         """What differs without forbidding the comparison."""
-        return (*self._other_samples(), *self._other_provider())
+        return (*self._judged_again(), *self._other_samples(), *self._other_provider())
+
+    def _judged_again(self) -> Iterable[Reason]:
+        """The baseline's scores are not those it was promoted with: thresholds may have been set under the others."""
+        if (original := self.baseline.header.rejudged_from) is not None:
+            yield reason(
+                "baseline-rejudged",
+                f"the answers of the baseline ({original[7:19]}) were judged again, by the judge of this run: a bound"
+                " that was set under the former judge may mean something else now",
+            )
 
     def _other_provider(self) -> Iterable[Reason]:
         ours, theirs = self.candidate.header.provider, self.baseline.header.provider
@@ -280,7 +289,7 @@ class Comparison(Displayed):
             yield from self._relabelled(ours)
 
     def _other_judge(self, ours: MetricSpec, theirs: MetricSpec) -> Iterable[Reason]:
-        before, now = dict(theirs.judge or {}), dict(ours.judge or {})
+        before, now = _flat(theirs.judge or {}), _flat(ours.judge or {})
         names = sorted(key for key in {*before, *now} if before.get(key) != now.get(key))
         told = ", ".join(f"{name} {_brief(before.get(name))} -> {_brief(now.get(name))}" for name in names)
         yield reason(
@@ -401,6 +410,15 @@ def _spec_differences(before: MetricSpec, now: MetricSpec) -> str:
     flat_new = {**{k: v for k, v in new.items() if k != "options"}, **dict(now.options)}
     names = sorted(key for key in {*flat_old, *flat_new} if flat_old.get(key) != flat_new.get(key))
     return ", ".join(f"{name} {_brief(flat_old.get(name))} -> {_brief(flat_new.get(name))}" for name in names)
+
+
+def _flat(judge: Mapping[str, Any]) -> dict[str, object]:
+    """A judge's identity with what stands one level below beside the rest: `provider.model`."""
+    found: dict[str, object] = {}
+    for name, value in judge.items():
+        inner = value if isinstance(value, Mapping) else None
+        found.update({name: value} if inner is None else {f"{name}.{key}": item for key, item in inner.items()})
+    return found
 
 
 def _brief(value: object) -> str:

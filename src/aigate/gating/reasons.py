@@ -15,6 +15,7 @@ REASONS: Mapping[str, str] = {
     "cost-unknown": "Some answers do not say what they cost, and no price is known.",
     "contract-unchecked": "The model or provider version changed and no check looks at the output's contract or shape.",
     "anchor-unused": "An anchor was named, and nothing is compared with it.",
+    "baseline-rejudged": "The baseline's answers were judged again, by the judge of the candidate.",
     "baseline-unsound": "The baseline run is no ground to compare with.",
     "calibration-stale": "The metric is computed in another way than when its judge was held against people's labels.",
     "drop": "The metric fell: the relabelling test blocks, and at least half the margin is observed.",

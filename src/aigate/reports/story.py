@@ -364,8 +364,8 @@ def _claims(score: Score) -> tuple[str, ...]:
 def _claim(row: Mapping[str, Any]) -> str:
     mark = "✓" if row.get("verdict") == "supported" else "✗"
     verdict = str(row.get("verdict", "")).replace("_", " ")
-    quote = f": “{row['quote']}”" if row.get("quote") else ""
-    return f"{mark} {row.get('claim', '')} [{verdict}{quote}]"
+    quote = f" — “{row['quote']}”" if row.get("quote") else ""
+    return f"{mark} {verdict}: {row.get('claim', '')}{quote}"
 
 
 def _shown(outcome: Outcome, response: Response | None) -> str:
