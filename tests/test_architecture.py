@@ -14,6 +14,7 @@ ORDER = (
     "errors",
     "core",
     "files",
+    "stores",
     "stats",
     "goldens",
     "providers",
@@ -45,10 +46,14 @@ LAZY = {
     "jsonschema",
     "statsmodels",
     "dask",
+    "matplotlib",
+    "distributed",
+    "fsspec",
+    "obstore",
 }
 # Packages that a whole part of the house is built on; the parts themselves are imported only when they are used.
 AT_HOME = {
-    "numpy": {"stats", "gating"},
+    "numpy": {"stats", "gating", "reports"},
     "scipy": {"stats"},
     "jinja2": {"goldens"},
     "yaml": {"goldens"},

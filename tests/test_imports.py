@@ -13,7 +13,18 @@ import aigate
 from aigate.cli.main import COMMANDS
 
 HEAVY = ["pandas", "sklearn", "datasets", "openai", "ragas", "numpy", "scipy", "rich", "jinja2", "yaml", "jsonschema"]
-HEAVY += ["sacrebleu", "rouge_score", "httpx", "pydantic", "pytest", "asyncio"]
+HEAVY += [
+    "sacrebleu",
+    "rouge_score",
+    "httpx",
+    "pydantic",
+    "pytest",
+    "asyncio",
+    "fsspec",
+    "obstore",
+    "dask",
+    "distributed",
+]
 MODULES = [found.name for found in pkgutil.walk_packages(aigate.__path__, "aigate.")]
 
 HELP = """

@@ -20,7 +20,7 @@ from aigate.core.score import Score, Unscored
 from aigate.errors import CallError
 from aigate.providers.base import Provider, Request
 from aigate.scorers.base import Scorer
-from aigate.testing import FakeProvider, FakeScorer, LoopbackServer, Reply, corrupt_run
+from aigate.testing import FakeProvider, FakeScorer, LoopbackServer, Reply, corrupt_run, main, stalling
 
 SAMPLE = Sample("a", "Is it?", reference="yes")
 
@@ -364,6 +364,34 @@ class TestLoopbackServer:
             process.send_signal(signal.SIGTERM)
             _, errors = process.communicate(timeout=10)
         assert (process.returncode, errors) == (0, "")
+
+
+class TestStalling:
+    @pytest.mark.parametrize(
+        ("arrived_s", "latency_s"),
+        [(0.5, 0.1), (0.95, 2.1), (1.0, 2.1), (2.0, 1.1), (2.99, 0.11), (3.0, 0.1), (9.0, 0.1)],
+    )
+    def test_what_is_in_the_work_while_it_stops_waits_until_it_goes_on(self, arrived_s, latency_s):
+        now = iter([100.0, 100.0 + arrived_s])
+        answer = stalling(
+            lambda _: Reply.text("x", latency_s=0.1, ttft_s=0.02), at_s=1.0, for_s=2.0, clock=lambda: next(now)
+        )
+        assert answer(None).latency_s == 0.1  # the first request: the clock starts
+        found = answer(None)
+        assert found.latency_s == pytest.approx(latency_s)
+        assert found.latency_s - found.ttft_s == pytest.approx(0.08)
+
+    def test_an_answer_that_streams_all_at_once_still_does(self):
+        now = iter([0.0, 1.5])
+        answer = stalling(lambda _: Reply.text("x"), at_s=1.0, for_s=2.0, clock=lambda: next(now))
+        answer(None)
+        assert (answer(None).latency_s, answer.__name__) == (1.5, "answer")
+
+    @pytest.mark.parametrize("text", ["1", "1:0", "-1:2", "x:1", "1:2:3"])
+    def test_a_stall_that_is_none_is_refused(self, text, capsys):
+        with pytest.raises(SystemExit):
+            main([f"--stall={text}"])
+        assert "expected AT:SECONDS" in capsys.readouterr().err
 
 
 class TestCorruptRun:

@@ -32,6 +32,7 @@ WORDS = {
 }
 MOST_ON_AVERAGE = 0.04  # false blocks, over all configurations of equal versions
 POINTS = ("mean", "p90", "sd", "max")
+MISSING = "not installed"
 
 SECTIONS = {
     "equal": "Equal versions: false blocks",
@@ -87,7 +88,7 @@ def machine() -> dict[str, Any]:
         "system": f"{platform.system()} {platform.machine()}",
         "cores": os.cpu_count(),
         "packages": packages,
-        "rivals": {rival.package: rival.installed or "not installed" for rival in RIVALS.values()},
+        "rivals": {rival.package: rival.installed or MISSING for rival in RIVALS.values()},
     }
 
 
@@ -103,7 +104,7 @@ def nothing_missed(document: dict[str, Any]) -> bool:
         not missed(document["rows"])
         and (not rates or sum(rates) / len(rates) <= MOST_ON_AVERAGE)
         and document["agreement"]["disagree"] == 0
-        and all(_affordable(row) for row in document["costs"])
+        and all(affordable(row) for row in document["costs"])
     )
 
 
@@ -112,7 +113,8 @@ def equal_rates(rows: list[dict[str, Any]]) -> list[float]:
     return [row["value"] for row in rows if row["section"] == "equal"]
 
 
-def _affordable(row: dict[str, Any]) -> bool:
+def affordable(row: dict[str, Any]) -> bool:
+    """Whether a whole gate took no more time and memory than it may."""
     return row["seconds"] <= row["most_s"] and (row["most_mib"] is None or row["mebibytes"] <= row["most_mib"])
 
 
@@ -124,6 +126,8 @@ def markdown(document: dict[str, Any]) -> str:
         own = [row for row in rows if row["section"] == section]
         if own:
             parts.append(f"## {title}\n\n" + TABLES.get(section, _table)(own))
+        if own and section == "rules":
+            parts.append(_called(document["machine"]["rivals"]))
     parts.append(_gate(document))
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -178,7 +182,7 @@ def _equal_mean(rows: list[dict[str, Any]]) -> str:
 
 def _table(rows: list[dict[str, Any]]) -> str:
     """One line per case, one column per figure, targets in brackets."""
-    measures = sorted({row["measure"] for row in rows}, key=_place)
+    measures = sorted(dict.fromkeys(row["measure"] for row in rows), key=_place)
     names = list(dict.fromkeys((row["section"], row["name"]) for row in rows))
     cells = {(row["section"], row["name"], row["measure"]): row for row in rows}
     lines = [
@@ -271,17 +275,21 @@ def _rules(rows: list[dict[str, Any]]) -> str:
         values = " | ".join(_percent(cells[key]["value"]) if key in cells else "" for key in wanted)
         runs = next(iter(cells.values()))["runs"]
         lines.append(f"| {kind} | {n.removeprefix('n=')} | {rule} | {values} | {runs:,} |")
-    return "\n".join([*lines, "", _called()])
+    return "\n".join(lines)
 
 
-def _called() -> str:
+def _called(versions: dict[str, str]) -> str:
     lines = ["The other tools, called through their own API with their own defaults and our margin and alpha:", ""]
     for rival in RIVALS.values():
-        installed = rival.installed
-        state = f"{rival.package} {installed}" if installed else f"{rival.package}: not installed, no rows"
+        number = versions[rival.package]
+        state = f"{rival.package}: {MISSING}, no rows" if number == MISSING else f"{rival.package} {number}"
         only = "; passed or failed scores only" if rival.binary_only else ""
         lines.append(f"- `{rival.key}`: {state}; {rival.how}{only}")
-    lines.append("- MLflow's `compare_evaluations` needs 3.18; it is not part of this comparison.")
+    lines.append(
+        "- MLflow's `compare_evaluations` (3.18) is left out: it takes two runs that `mlflow.genai.evaluate` has"
+        " logged, a trace for each row, which thousands of simulated runs are too many for, and it asks for an"
+        " improvement, without a margin."
+    )
     return "\n".join(lines)
 
 
@@ -293,21 +301,23 @@ def _gate(document: dict[str, Any]) -> str:
         f" blocked, {agreement['undecided']} inconclusive. {agreement['disagree']} disagree with the array rule; on"
         f" {agreement['close']} close calls the array rule does not agree with itself over {OPINIONS} seeds."
     )
-    if costs:
-        lines = [
-            "",
-            "| gate() | seconds | target | MiB at its peak, runs included | target | |",
-            "|---|---|---|---|---|---|",
-        ]
-        for row in costs:
-            memory = "" if row["most_mib"] is None else f"≤ {row['most_mib']}"
-            status = "met" if _affordable(row) else "**MISSED**"
-            lines.append(
-                f"| {row['name']} | {row['seconds']:.2f} | ≤ {row['most_s']} | {row['mebibytes']:.0f}"
-                f" (before gate(): {row['before']:.0f}) | {memory} | {status} |"
-            )
-        text += "\n" + "\n".join(lines)
-    return text
+    return f"{text}\n\n{cost_table(costs)}" if costs else text
+
+
+def cost_table(costs: list[dict[str, Any]]) -> str:
+    """Seconds and memory of whole gates, each with its target."""
+    lines = [
+        "| gate() | seconds | target | MiB at its peak, runs included | target | |",
+        "|---|---|---|---|---|---|",
+    ]
+    for row in costs:
+        memory = "" if row["most_mib"] is None else f"≤ {row['most_mib']}"
+        status = "met" if affordable(row) else "**MISSED**"
+        lines.append(
+            f"| {row['name']} | {row['seconds']:.2f} | ≤ {row['most_s']} | {row['mebibytes']:.0f}"
+            f" (before gate(): {row['before']:.0f}) | {memory} | {status} |"
+        )
+    return "\n".join(lines)
 
 
 TABLES = {"equal": _sizes, "false passes": _sizes, "equal, real pairs": _sizes, "rules": _rules}

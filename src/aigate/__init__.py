@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from aigate.core.verdict import CheckOutcome, Status, Verdict
     from aigate.core.version import VersionId
     from aigate.errors import AigateError, CallError, VerdictError
+    from aigate.gating.checks.max_cost import MaxCost
     from aigate.gating.checks.max_error_rate import MaxErrorRate
+    from aigate.gating.checks.max_latency import MaxLatency
     from aigate.gating.checks.min_score import MinScore
     from aigate.gating.checks.must_pass import MustPass
     from aigate.gating.checks.no_regression import NoRegression
@@ -37,6 +39,9 @@ if TYPE_CHECKING:
     from aigate.goldens.suite import Suite, load_suite
     from aigate.providers.base import Provider, Request
     from aigate.running.evaluation import evaluate
+    from aigate.running.latency import benchmark
+    from aigate.running.measurement import Benchmark
+    from aigate.running.timings import LatencySummary
     from aigate.scorers.base import Scorer
     from aigate.storing.runs import load_run
 
@@ -44,14 +49,18 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "AigateError": "errors",
+    "Benchmark": "running.measurement",
     "CallError": "errors",
     "CheckOutcome": "core.verdict",
     "Comparison": "gating.comparison",
     "Comparisons": "gating.tables",
     "Fault": "core.response",
     "FaultKind": "core.response",
+    "LatencySummary": "running.timings",
     "Ledger": "core.ledger",
+    "MaxCost": "gating.checks.max_cost",
     "MaxErrorRate": "gating.checks.max_error_rate",
+    "MaxLatency": "gating.checks.max_latency",
     "MetricSpec": "core.score",
     "MinScore": "gating.checks.min_score",
     "MustPass": "gating.checks.must_pass",
@@ -72,6 +81,7 @@ _HOMES = {
     "Verdict": "core.verdict",
     "VerdictError": "errors",
     "VersionId": "core.version",
+    "benchmark": "running.latency",
     "compare": "gating.tables",
     "evaluate": "running.evaluation",
     "gate": "gating.decision",
@@ -81,14 +91,18 @@ _HOMES = {
 
 __all__ = [
     "AigateError",
+    "Benchmark",
     "CallError",
     "CheckOutcome",
     "Comparison",
     "Comparisons",
     "Fault",
     "FaultKind",
+    "LatencySummary",
     "Ledger",
+    "MaxCost",
     "MaxErrorRate",
+    "MaxLatency",
     "MetricSpec",
     "MinScore",
     "MustPass",
@@ -109,6 +123,7 @@ __all__ = [
     "Verdict",
     "VerdictError",
     "VersionId",
+    "benchmark",
     "compare",
     "evaluate",
     "gate",

@@ -8,11 +8,14 @@
     │   ├── ConfigError             suite.toml, pyproject.toml or the environment
     │   ├── SuiteError              samples, prompts or contract of a golden suite
     │   ├── JournalError            a journal that is damaged, something else, or cannot be written
+    │   ├── StoreError              a folder, bucket or other store that cannot be reached, read or written
+    │   ├── ClusterError            a Dask cluster that cannot be reached, or whose workers do not fit
     │   ├── ProviderConfigError     unknown provider, missing key, a callable that cannot be imported
     │   └── MissingExtraError       a package of an extra is not installed; says how to install it
     ├── CannotJudgeError            exit 4: the gate could not judge
     │   ├── RunFileError            a run file that is truncated, tampered with, or of a newer format
     │   ├── BaselineError           no baseline, or a promotion that is not allowed
+    │   ├── ChangedError            what was to be replaced is not what was read any more
     │   └── NotComparableError      two runs that no comparison may be drawn between
     ├── CallError                   one call of a provider failed; has `kind` and `retryable`
     ├── ScoringError                one scorer could not score one response
@@ -37,6 +40,8 @@ __all__ = [
     "BaselineError",
     "CallError",
     "CannotJudgeError",
+    "ChangedError",
+    "ClusterError",
     "ConfigError",
     "GateErrored",
     "GateFailed",
@@ -47,6 +52,7 @@ __all__ = [
     "ProviderConfigError",
     "RunFileError",
     "ScoringError",
+    "StoreError",
     "SuiteError",
     "UsageError",
     "VerdictError",
@@ -95,6 +101,14 @@ class JournalError(UsageError):
     """A journal that is damaged, something else, of a newer format, or cannot be written."""
 
 
+class StoreError(UsageError):
+    """A folder, a bucket or another store that cannot be reached, read or written: a setting, a key, the network."""
+
+
+class ClusterError(UsageError):
+    """A Dask cluster that cannot be reached, was lost, or whose workers have another aigate."""
+
+
 class ProviderConfigError(UsageError):
     """An unknown provider, a missing key, a callable that cannot be imported."""
 
@@ -126,6 +140,10 @@ class RunFileError(CannotJudgeError):
 
 class BaselineError(CannotJudgeError):
     """A baseline that is missing, or a promotion that is not allowed."""
+
+
+class ChangedError(CannotJudgeError):
+    """What was to be replaced is not what was read any more: somebody else was first."""
 
 
 class NotComparableError(CannotJudgeError):

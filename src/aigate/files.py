@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from aigate.errors import RunFileError
 
-__all__ = ["read_lines", "write_atomically"]
+__all__ = ["NO_RUN_FILE_HINT", "lines_of", "read_lines", "write_atomically"]
+
+NO_RUN_FILE_HINT = "make one with 'aigate eval --out RUN'"
 
 
 def read_lines(path: Path) -> list[str]:
@@ -17,23 +20,41 @@ def read_lines(path: Path) -> list[str]:
         RunFileError: The file is missing, unreadable, or not UTF-8.
     """
     try:
-        *whole, last = path.read_bytes().split(b"\n")
-        lines = [line.decode("utf-8") for line in whole]
+        content = path.read_bytes()
     except FileNotFoundError:
-        raise RunFileError(f"{path}: no such run file", hint="make one with 'aigate eval --out RUN'") from None
-    except (OSError, UnicodeDecodeError) as error:
+        raise RunFileError(f"{path}: no such run file", hint=NO_RUN_FILE_HINT) from None
+    except OSError as error:
         raise RunFileError(f"{path}: cannot be read: {error}") from None
+    return lines_of(content, source=str(path))
+
+
+def lines_of(content: bytes, *, source: str) -> list[str]:
+    """The lines of a run file's content, without line ends.
+
+    Raises:
+        RunFileError: It is not UTF-8.
+    """
+    *whole, last = content.split(b"\n")
+    try:
+        lines = [line.decode("utf-8") for line in whole]
+    except UnicodeDecodeError as error:
+        raise RunFileError(f"{source}: cannot be read: {error}") from None
     # A process that was killed may have left half a line, cut within a character.
     return [*lines, last.decode("utf-8", "replace")] if last else lines
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Put a file in place whole: after a crash there is the old content or the new one, never a part."""
+def write_atomically(path: Path, content: bytes | Iterable[bytes]) -> None:
+    """Put a file in place whole: after a crash there is the old content or the new one, never a part.
+
+    Args:
+        path: The file; its folder is made where it is missing.
+        content: All of it, or its pieces, which are never in memory together.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_name(f".{path.name}.{os.getpid()}.new")
     try:
         with fresh.open("wb") as file:
-            file.write(content)
+            file.writelines((content,) if isinstance(content, bytes) else content)
             file.flush()
             os.fsync(file.fileno())
         fresh.replace(path)

@@ -1,7 +1,8 @@
 """Public fakes for your own tests: a provider, a scorer, an OpenAI-compatible server on this machine, broken run files.
 
 The server is a real HTTP server on 127.0.0.1, so that retries, timeouts and streams are tested over a real socket. It
-runs as a process too, for benchmarks: `python -m aigate.testing --port 0 --latency 0.1` prints its base URL.
+runs as a process too, for benchmarks: `python -m aigate.testing --port 0 --latency 0.1` prints its base URL, and with
+`--stall 1:2` it stops for two seconds once, one second after its first request.
 """
 
 from __future__ import annotations
@@ -21,31 +22,42 @@ from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self, cast
+from typing import Any, Literal, Self, TypeVar, cast
 from urllib.parse import parse_qsl, urlsplit
 
 from aigate.core.response import Fault, FaultKind, Response
-from aigate.core.sample import Sample
+from aigate.core.sample import Message, Sample
 from aigate.core.score import MetricSpec, Score, ScoreOrNot, Unscored
+from aigate.core.version import VersionId
 from aigate.errors import CallError
 from aigate.providers.base import Request
+from aigate.running.judging import judgement
+from aigate.scorers.base import JudgedScorer, ScorerSettings, asks_a_judge, make_scorer
+from aigate.scorers.judge import Judge, JudgeError, Question, UnusableReplyError, messages_of, read_reply
 
 __all__ = [
+    "FakeAccess",
+    "FakeJudge",
     "FakeProvider",
     "FakeScorer",
+    "JudgeAsked",
     "LoopbackServer",
     "Reply",
     "RequestSeen",
     "Script",
     "corrupt_run",
     "echo",
+    "fake_judge_identity",
+    "judged_scorer",
     "main",
+    "stalling",
 ]
 
 HEADER_LIMIT_BYTES = 1 << 20
 BODY_LIMIT_BYTES = 64 << 20
 SECRET_HEADERS = frozenset({"authorization", "api-key", "x-api-key", "cookie"})
 REDACTED = "[redacted]"
+T = TypeVar("T")
 DIGEST = r"(sha256:)([0-9a-f])(?=[0-9a-f]{63}\b)"
 
 
@@ -138,6 +150,150 @@ class FakeScorer:
         """The score of the sample."""
         found = self._scores(sample, response) if callable(self._scores) else self._scores[sample.id]
         return found if isinstance(found, Score | Unscored) else Score(float(found))
+
+
+@dataclass(frozen=True, slots=True)
+class JudgeAsked:
+    """One question as a judge gets it.
+
+    Attributes:
+        question: Its name, e.g. `faithfulness_claims`.
+        data: The data to judge, parsed.
+        messages: All messages, as they are sent.
+        attempt: Which attempt at this very data it is, from 1: more where a reply could not be used.
+        seen: How often this data was asked about before, this attempt left out, whatever became of it.
+    """
+
+    question: str
+    data: Mapping[str, Any]
+    messages: Sequence[Message]
+    attempt: int
+    seen: int
+
+
+JudgeReply = Mapping[str, Any] | str
+JudgeRule = Callable[[JudgeAsked], "JudgeReply | Reply"]
+
+
+class FakeJudge:
+    """A scripted judge: a rule per question, which sees the data that a real judge would see.
+
+    It serves in three places: as a script of a `LoopbackServer` (real HTTP), as what a scorer asks in a unit test
+    (`access()` and `score()`), and as a record of what was asked.
+
+    Args:
+        rules: By the question's name, a rule or the reply itself: a mapping (sent as JSON), a text (sent as it is), or,
+            over HTTP, a `Reply` (a refusal, an HTTP error, a hang).
+
+    Attributes:
+        asked: Every question so far, in order.
+
+    >>> judge = FakeJudge({"demo_grade": {"grade": 1}})
+    >>> question = Question("demo_grade", "Grade it.", {"answer": "yes"}, {"type": "object"})
+    >>> asyncio.run(judge.access().ask(question, lambda reply: reply["grade"]))
+    1
+    """
+
+    def __init__(self, rules: Mapping[str, JudgeRule | JudgeReply | Reply]) -> None:
+        self._rules = rules
+        self.asked: list[JudgeAsked] = []
+
+    def __call__(self, request: RequestSeen) -> Reply:
+        """The reply to a request over HTTP: `LoopbackServer(judge)`."""
+        body = request.body if isinstance(request.body, dict) else {}
+        found = self.reply(body.get("messages") or body.get("input") or [])
+        return found if isinstance(found, Reply) else Reply.text(_reply_text(found))
+
+    def reply(self, messages: Sequence[Message]) -> JudgeReply | Reply:
+        """What the rules say to some messages.
+
+        Raises:
+            ValueError: They hold no question, or one without a rule.
+        """
+        asked = self._read(messages)
+        self.asked.append(asked)
+        if asked.question not in self._rules:
+            raise ValueError(f"the fake judge has no rule for '{asked.question}': it has {', '.join(self._rules)}")
+        rule = self._rules[asked.question]
+        return rule(asked) if callable(rule) else rule
+
+    def access(self, judge: Judge | None = None) -> FakeAccess:
+        """A way to ask it without HTTP, for a unit test of a scorer."""
+        return FakeAccess(self, judge or fake_judge_identity())
+
+    def score(self, scorer: JudgedScorer, sample: Sample, output: str) -> ScoreOrNot:
+        """What the runner would store for an output that this judge judges, without HTTP."""
+        judge = Judge.from_identity(scorer.spec.judge or fake_judge_identity().identity({}))
+        accesses = [self.access(judge) for _ in range(judge.repeats)]
+        score, _signs = asyncio.run(judgement(scorer, sample, Response(output), accesses))
+        return score
+
+    def _read(self, messages: Sequence[Message]) -> JudgeAsked:
+        texts = [_content_text(message.get("content")) for message in messages if message.get("role") == "user"]
+        if not texts or (found := _SEALED.fullmatch(texts[0])) is None:
+            raise ValueError("no question of an aigate scorer: expected its name, then sealed data")
+        name, data = found["name"], json.loads(found["data"])
+        before = [asked for asked in self.asked if asked.question == name and asked.data == data]
+        return JudgeAsked(name, data, messages, attempt=1 + (len(texts) > 1) * len(before), seen=len(before))
+
+
+_SEALED = re.compile(r"(?P<name>\w+)\n<<(?P<seal>data-[0-9a-f]+)>>\n(?P<data>.*)\n<<(?P=seal)>>", re.DOTALL)
+
+
+class FakeAccess:
+    """`JudgeAccess` over a `FakeJudge`, in this process: no limiter, no journal.
+
+    Args:
+        fake: Who replies.
+        judge: Who it says it is.
+    """
+
+    def __init__(self, fake: FakeJudge, judge: Judge) -> None:
+        self._fake, self.judge = fake, judge
+
+    async def ask(self, question: Question, read: Callable[[Any], T]) -> T:
+        """See `JudgeAccess.ask`."""
+        defect = ""
+        for _ in range(1 + self.judge.reasks):
+            response = await self.respond(messages_of(question, reply=self.judge.reply, defect=defect), {})
+            try:
+                return read(read_reply(response, question, reply=self.judge.reply))
+            except UnusableReplyError as error:
+                defect = str(error)
+        raise JudgeError(f"'{question.name}': no usable reply in {1 + self.judge.reasks} attempts; the last: {defect}")
+
+    async def respond(self, messages: Sequence[Message], parameters: Mapping[str, Any]) -> Response:  # noqa: ARG002
+        """See `JudgeAccess.respond`."""
+        found = self._fake.reply(messages)
+        if not isinstance(found, Reply):
+            return Response(_reply_text(found), finish_reason="stop")
+        if found.kind not in {"text", "refusal"}:
+            raise JudgeError(f"the judge gave no answer: {found.kind}")
+        refused = found.kind == "refusal"
+        return Response(found.output, finish_reason=found.finish_reason, refusal=refused)
+
+
+def fake_judge_identity(**fields: Any) -> Judge:
+    """A judge that no endpoint stands behind, for `ScorerSettings(judge=...)` in unit tests."""
+    given = {"version": "fake-judge/1/v1", "provider": {"name": "fake"}, **fields}
+    return Judge(**{**given, "version": VersionId.parse(str(given["version"]))})
+
+
+def judged_scorer(name: str, *, judge: Judge | None = None, argument: str = "", **options: Any) -> JudgedScorer:
+    """A judged scorer by name, for unit tests; option names with underscores for hyphens.
+
+    Raises:
+        TypeError: The scorer asks no judge.
+    """
+    given = {key.replace("_", "-"): value for key, value in options.items()}
+    scorer = make_scorer(ScorerSettings(name, argument, given, judge=judge or fake_judge_identity()))
+    if not asks_a_judge(scorer):
+        raise TypeError(f"scorer '{name}' asks no judge")
+    return scorer
+
+
+def _reply_text(reply: JudgeReply) -> str:
+    return reply if isinstance(reply, str) else json.dumps(reply, ensure_ascii=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,6 +456,32 @@ Script = Callable[[RequestSeen], Reply] | Sequence[Reply]
 def echo(request: RequestSeen) -> Reply:
     """The default script: the last user message comes back."""
     return Reply.text(request.last_user_text)
+
+
+def stalling(
+    script: Callable[[RequestSeen], Reply], *, at_s: float, for_s: float, clock: Callable[[], float] = time.perf_counter
+) -> Callable[[RequestSeen], Reply]:
+    """A script whose server stops once, as for a garbage collection or a failing disk: what is in the work then waits.
+
+    Args:
+        script: What is answered.
+        at_s: When it stops, in seconds from the first request.
+        for_s: For how long.
+        clock: Seconds that only grow.
+    """
+    begun_s: list[float] = []
+
+    def answer(request: RequestSeen) -> Reply:
+        now_s = clock()
+        if not begun_s:
+            begun_s.append(now_s)
+        reply, arrived_s = script(request), now_s - begun_s[0]
+        worked_on_s = at_s < arrived_s + reply.latency_s and arrived_s < at_s + for_s
+        paused_s = at_s + for_s - max(arrived_s, at_s) if worked_on_s else 0.0
+        first_s = None if reply.ttft_s is None else reply.ttft_s + paused_s
+        return replace(reply, latency_s=reply.latency_s + paused_s, ttft_s=first_s)
+
+    return answer
 
 
 class LoopbackServer:
@@ -518,6 +700,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--port", type=int, default=0, help="0 (the default) chooses a free one")
     parser.add_argument("--latency", type=float, default=0.0, metavar="S", help="seconds to the last byte")
     parser.add_argument("--ttft", type=float, default=None, metavar="S", help="seconds to the first token of a stream")
+    parser.add_argument(
+        "--stall",
+        type=_stall,
+        default=None,
+        metavar="AT:S",
+        help="stop once, AT seconds after the first request",
+    )
     parser.add_argument("--output", default=None, help="answer this text; the default echoes the last user message")
     given = parser.parse_args(argv)
 
@@ -525,14 +714,27 @@ def main(argv: Sequence[str] | None = None) -> int:
         output = request.last_user_text if given.output is None else given.output
         return Reply.text(output, latency_s=given.latency, ttft_s=given.ttft)
 
+    script = scripted if given.stall is None else stalling(scripted, at_s=given.stall[0], for_s=given.stall[1])
     stopped = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopped.set())
-    with LoopbackServer(scripted, port=given.port) as server:
+    with LoopbackServer(script, port=given.port) as server:
         sys.stdout.write(f"{server.base_url}\n")
         sys.stdout.flush()
         stopped.wait()
     return 0
+
+
+def _stall(text: str) -> tuple[float, float]:
+    """`1:2`: after one second, for two."""
+    try:
+        at_s, for_s = map(float, text.split(":"))
+        sound = at_s >= 0.0 and for_s > 0.0
+    except ValueError:
+        sound = False
+    if not sound:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected AT:SECONDS, e.g. 1:2")
+    return at_s, for_s
 
 
 def _in_order(replies: Sequence[Reply]) -> Callable[[RequestSeen], Reply]:

@@ -62,6 +62,11 @@ def test_the_full_mode_writes_table_and_figures(small, tmp_path):
     assert document["seeds"]
 
 
+def test_time_and_memory_are_measured_alone(small, capsys):
+    assert small(1.0, "--cost") == 1  # the gate took 4 s of 3
+    assert "| n = 7 | 4.00 | ≤ 3 | 80 (before gate(): 60) | ≤ 500 | **MISSED** |" in capsys.readouterr().out
+
+
 def test_a_part_of_the_full_mode_takes_no_tables_place(small, tmp_path):
     small(1.0, "--full", "--out", str(tmp_path), "--only", "canary")
     assert [path.name for path in tmp_path.iterdir()] == ["gate_rates.partial.jsonl"]
@@ -72,7 +77,21 @@ def test_a_missing_rival_is_named_as_not_installed(monkeypatch):
         raise rivals.PackageNotFoundError(name)
 
     monkeypatch.setattr(rivals, "version", version)
-    assert "statgate: not installed, no rows" in report._called()
+    assert "statgate: not installed, no rows" in report._called(report.machine()["rivals"])
+
+
+def test_the_committed_page_is_made_of_the_committed_figures_and_misses_no_target():
+    document = json.loads((gate_rates.RESULTS / "gate_rates.json").read_text("utf-8"))
+    assert report.markdown(document) == (gate_rates.RESULTS / "gate_rates.md").read_text("utf-8")
+    assert document["mode"] == "full"
+    assert report.nothing_missed(document)
+
+
+def test_the_committed_figures_are_those_of_the_plan():
+    document = json.loads((gate_rates.RESULTS / "gate_rates.json").read_text("utf-8"))
+    wanted = {(c.section, c.name, t.measure, t.limit, c.runs) for c in configurations(quick=False) for t in c.targets}
+    found = {(r["section"], r["name"], r["measure"], r["target"], r["runs"]) for r in document["rows"] if r["status"]}
+    assert wanted <= found
 
 
 def test_every_section_of_the_plan_has_a_title():

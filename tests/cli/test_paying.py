@@ -120,6 +120,43 @@ def test_a_damaged_journal_is_an_error_before_any_call(place, suite):
     assert "--no-journal" in err
 
 
+def test_runs_at_once_on_one_journal_all_decide_the_same_and_leave_it_whole(place, suite):
+    """Three real processes; each answer is there for whoever comes later, and none of them is disturbed."""
+    with LoopbackServer(lambda request: right(request, 0.02)) as server:
+        code, whole, _ = place.run(*flags(suite, server, "whole.jsonl", "--no-journal", "--format", "json"))
+        alone = len(server.requests)
+        together = [
+            subprocess.Popen(
+                [sys.executable, "-m", "aigate", *flags(suite, server, f"{n}.jsonl", "--format", "json")],
+                cwd=place.folder,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            for n in range(3)
+        ]
+        told = [process.communicate(timeout=60) for process in together]
+        assert [process.returncode for process in together] == [code] * 3, told
+        assert [verdict_of(printed) for printed, _ in told] == [verdict_of(whole)] * 3
+        assert len(server.requests) - alone <= 3 * N
+        asked = len(server.requests)
+        assert verdict_of(place.run(*flags(suite, server, "later.jsonl", "--format", "json"))[1]) == verdict_of(whole)
+        assert len(server.requests) == asked
+    assert json.loads(place.run("journal", "show", "--format", "json")[1])["entries"] == {"answer": N}
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_journal_cut_at_a_random_byte_ends_in_the_same_verdict_or_a_clear_error(place, suite, seed):
+    draw = random.Random(seed)  # noqa: S311
+    with LoopbackServer(right) as server:
+        _, whole, _ = place.run(*flags(suite, server, "run.jsonl", "--format", "json"))
+        journal = place.folder / ".aigate" / "journal.sqlite"
+        os.truncate(journal, draw.randrange(1, journal.stat().st_size))
+        code, printed, err = place.run(*flags(suite, server, "again.jsonl", "--format", "json"))
+    assert (code == 0 and verdict_of(printed) == verdict_of(whole)) or (code in {2, 4} and str(journal.name) in err)
+    assert code == 0 or "--no-journal" in err or "run again" in err
+
+
 def test_show_prune_and_export_the_journal(place, suite):
     with LoopbackServer(right) as server:
         place.run(*flags(suite, server))

@@ -32,7 +32,7 @@ def test_a_line_every_ten_seconds_names_the_look_and_the_faults(plain):
     assert stream.getvalue() == ""
     time[0] = 10.0
     progress(REFUSED, 2, 50)
-    assert stream.getvalue() == "2/50 answered in 10.0 s, look 1 of 5 (1 refused)\n"
+    assert stream.getvalue() == "2/50 answered in 10.0 s, 0.2/s, at most 4 min 0 s left, look 1 of 5 (1 refused)\n"
 
 
 def test_a_look_that_decides_nothing_is_told_when_a_line_is_due_and_the_next_one_is_named(plain):
@@ -46,7 +46,7 @@ def test_a_look_that_decides_nothing_is_told_when_a_line_is_due_and_the_next_one
     time[0] = 24.0
     progress(SCORED, 21, 50)
     assert stream.getvalue().splitlines() == [
-        "11/50 answered in 12.0 s, look 2 of 5",
+        "11/50 answered in 12.0 s, 0.917/s, at most 43 s left, look 2 of 5",
         "look 2 of 5: not decided yet (23.5 s)",
     ]
 
@@ -68,7 +68,7 @@ def test_samples_that_must_pass_are_named_as_such(plain):
     assert stream.getvalue().splitlines() == [
         "must-pass samples: not decided yet (11.0 s)",
         "must-pass samples: decided; 40 of 50 answers not asked (11.0 s)",
-        "11/50 answered in 22.0 s, look 1 of 5",
+        "11/50 answered in 22.0 s, 0.5/s, at most 1 min 18 s left, look 1 of 5",
     ]
 
 
@@ -117,3 +117,74 @@ def test_who_wants_quiet_gets_nothing_to_call():
     with progress_for(stream, total=5, planned=5, quiet=True) as progress:
         assert progress is None
     assert stream.getvalue() == ""
+
+
+def paid(cost, **fields):
+    return Result("a", 0, Outcome.SCORED, Response(output="x", cost_usd=cost, **fields), {})
+
+
+def lines(results, *, planned=0, every_s=1.0, total=100):
+    """The lines of a run that gives an answer per second."""
+    time, stream = [0.0], io.StringIO()
+    progress = PlainProgress(stream, planned=planned, clock=lambda: time[0], every_s=every_s)
+    for done, result in enumerate(results, start=1):
+        time[0] = float(done)
+        progress(result, done, total)
+    return stream.getvalue().splitlines()
+
+
+def test_rate_time_left_and_cost_so_far_are_told():
+    assert lines([paid(0.5)] * 4)[-1] == "4/100 answered in 4.0 s, 1/s, 1 min 36 s left, $2.00"
+
+
+def test_small_costs_are_told_to_a_hundredth_of_a_cent():
+    assert lines([paid(0.00021)] * 3)[-1].endswith(", $0.0006")
+
+
+def test_costs_that_are_not_all_known_are_a_lower_bound():
+    assert lines([paid(0.5), paid(None), paid(0.5)])[-1].endswith(", at least $1.00")
+
+
+def test_an_answer_from_the_journal_costs_nothing_now():
+    kept = paid(0.5, journaled_at="2026-01-01T00:00:00Z")
+    assert lines([paid(0.5), kept, kept])[-1].endswith("left, $0.5000 (2 from the journal)")
+
+
+def test_no_time_left_is_told_before_there_is_a_rate_to_speak_of_nor_at_the_end():
+    assert lines([SCORED, SCORED], total=2) == ["1/2 answered in 1.0 s", "2/2 answered in 2.0 s"]
+
+
+def test_with_looks_the_time_left_is_an_upper_bound():
+    assert lines([SCORED] * 3, planned=5)[-1] == "3/100 answered in 3.0 s, 1/s, at most 1 min 37 s left, look 1 of 5"
+
+
+def test_the_rate_is_that_of_the_last_half_minute():
+    time, stream = [0.0], io.StringIO()
+    progress = PlainProgress(stream, clock=lambda: time[0], every_s=0.0)
+    for done in range(1, 11):  # ten in the first second, then one every ten
+        time[0] = done / 10
+        progress(SCORED, done, 100)
+    for done in range(11, 21):
+        time[0] = 10.0 * (done - 10)
+        progress(SCORED, done, 100)
+    assert stream.getvalue().splitlines()[-1] == "20/100 answered in 100.0 s, 0.1/s, 13 min 20 s left"
+
+
+@pytest.mark.parametrize("term", ["dumb", "unknown"])
+def test_a_terminal_that_cannot_move_its_cursor_gets_lines(monkeypatch, term):
+    monkeypatch.setenv("TERM", term)
+    stream = Terminal()
+    with progress_for(stream, total=2) as progress:
+        assert isinstance(progress, PlainProgress)
+        progress(SCORED, 2, 2)
+    assert "\x1b" not in stream.getvalue()
+
+
+def test_a_bar_tells_cost_and_faults(monkeypatch):
+    monkeypatch.setenv("TERM", "xterm")
+    stream = Terminal()
+    with progress_for(stream, total=5) as progress:
+        progress(paid(1.5), 1, 5)
+        progress(REFUSED, 2, 5)
+        assert progress._told() == "at least $1.50 (1 refused)"
+    assert "2/5" in stream.getvalue()

@@ -15,7 +15,9 @@ from aigate.gating.decision import gate
 from aigate.gating.policy import Policy
 
 LENIENT = {
+    "max-cost": {"check": "max-cost", "usd": 1000.0, "relative": 1000.0},
     "max-error-rate": {"check": "max-error-rate", "at-most": 0.99},
+    "max-latency": {"check": "max-latency", "quantile": 0.5, "seconds": 1000.0, "relative": 9.0},
     "min-score": {"check": "min-score", "metric": "correct", "at-least": 0.01},
     "must-pass": {"check": "must-pass", "tag": "safety", "at-least": 0.01},
     "no-regression": {"check": "no-regression", "metric": "correct", "margin": 0.9},
@@ -36,8 +38,14 @@ def outcome(check, candidate, baseline=None):
     return next(c for c in gate(candidate, Policy((check,)), baseline=baseline).checks if not c.integrity)
 
 
+MEASURED = {
+    "responses": lambda id_, repeat: {"latency_s": 0.5, "cost_usd": 0.001},
+    "load": {"engine": "local", "concurrency": 8, "timeout_s": 60.0},
+}
+
+
 def sound(make_run, n=200, value=1.0):
-    return make_run({id_: [value] for id_ in ids(n)}, tags=tags(n))
+    return make_run({id_: [value] for id_ in ids(n)}, tags=tags(n), **MEASURED)
 
 
 # --- the contract ---------------------------------------------------------------------------------------------------
@@ -86,7 +94,7 @@ def gives_a_reason_for_whatever_is_no_pass(check, make_run):
 
 def decides_the_same_twice(check, make_run):
     candidate, baseline = (
-        make_run({id_: [float(i % 3 > 0)] for i, id_ in enumerate(ids(90))}, tags=tags(90)),
+        make_run({id_: [float(i % 3 > 0)] for i, id_ in enumerate(ids(90))}, tags=tags(90), **MEASURED),
         sound(make_run, n=90),
     )
     first, second = (canonical_json(outcome(check, candidate, baseline).to_dict()) for _ in range(2))

@@ -16,7 +16,17 @@ from aigate.core.response import Response
 from aigate.core.sample import Sample
 from aigate.core.score import MetricSpec, Score, ScoreOrNot, Unscored
 from aigate.errors import ConfigError
-from aigate.scorers.base import SCORERS, RunScorer, Scorer, ScorerSettings, make_scorer, scorer_from_spec
+from aigate.scorers.base import (
+    SCORERS,
+    RunScorer,
+    Scorer,
+    ScorerSettings,
+    asks_a_judge,
+    make_scorer,
+    scorer_from_spec,
+)
+from aigate.scorers.quotes import find_quote
+from aigate.testing import FakeJudge, JudgeAsked, fake_judge_identity
 
 PARIS = Sample("paris", "Capital of France?", reference="Paris", contexts=("Paris is the capital of France.",))
 BARE = Sample("bare", "Capital of France?")
@@ -37,10 +47,12 @@ class Case:
     garbage: Response = WRONG
     bare: str | None = "no_reference"
     needs_output: bool = True
+    judge: FakeJudge | None = None
 
     @property
     def settings(self) -> ScorerSettings:
-        return ScorerSettings(self.name, self.argument, self.options, self.contract)
+        judge = None if self.judge is None else fake_judge_identity()
+        return ScorerSettings(self.name, self.argument, self.options, self.contract, judge)
 
     @property
     def id(self) -> str:
@@ -73,6 +85,22 @@ OVERLAP: dict[str, Any] = {
     "perfect": Response("the cat sat on the mat today"),
     "garbage": Response("zzz qqq"),
 }
+
+
+def by_words(asked: JudgeAsked) -> dict[str, Any]:
+    """A careful judge of faithfulness: each sentence is a claim, and supported is what stands there word for word."""
+    if "sentences" in asked.data:
+        return {"sentences": [{"id": s["id"], "claims": [s["text"][:500]]} for s in asked.data["sentences"]]}
+    rows = []
+    for claim in asked.data["claims"]:
+        held = find_quote(claim["text"], asked.data["contexts"]) is not None
+        verdict = "supported" if held else "not_in_context"
+        rows.append({"id": claim["id"], "quote": claim["text"] if held else "", "verdict": verdict})
+    return {"verdicts": rows}
+
+
+# The replies of a judge that is never wrong, by question; a new judged scorer adds its own.
+CAREFUL = FakeJudge({"faithfulness_claims": by_words, "faithfulness_verdicts": by_words})
 
 CASES = [
     Case("assertions", sample=RULES, perfect=Response('{"capital": "Paris"} is it'), garbage=Response("zzz qqq")),
@@ -114,6 +142,7 @@ CASES = [
             "xml": "<a><b/></a>",
         }.items()
     ),
+    Case("faithfulness", perfect=Response("Paris is the capital of France."), bare="not_applicable", judge=CAREFUL),
     Case("grounding", perfect=Response("The capital of France is Paris."), bare="not_applicable"),
     Case(
         "recorded",
@@ -170,6 +199,8 @@ def scored(scorer: Scorer, sample: Sample, response: Response) -> ScoreOrNot:
     outside = scorer.applies_to(sample)
     if outside is not None:
         return outside
+    if asks_a_judge(scorer):
+        return CAREFUL.score(scorer, sample, response.output or "")
     found = scorer.score(sample, response)
     if isinstance(found, Score | Unscored):
         return found

@@ -24,6 +24,7 @@ OTHERS = st.fixed_dictionaries(
         "scores": st.dictionaries(st.text(), st.floats(0, 1), max_size=2),
         "attempts": st.integers(1, 9),
         "retry_wait_s": st.floats(min_value=0, max_value=1e6),
+        "longest_failed_s": st.floats(min_value=0, max_value=1e6),
     }
 )
 RESPONSES = st.builds(lambda answer, others: Response(**answer, **others), ANSWERS, OTHERS)

@@ -64,6 +64,9 @@ CHANGES = {
     "commit": None,
     "started_at": "",
     "looks": None,
+    "load": {"engine": "local", "concurrency": 8, "timeout_s": 60.0},
+    "rejudged_from": "sha256:x",
+    "calibrations": {"length": {"j": 0.6}},
 }
 
 
@@ -87,13 +90,21 @@ def test_every_field_of_a_header_is_stored(name):
 def test_two_parts_of_one_run_share_all_that_can_move_an_answer_or_a_score(name):
     changed = replace(HEADER, **{name: CHANGES[name]})
     same = changed.same_conditions() == HEADER.same_conditions()
-    apart = {"libraries", "commit", "started_at", "policy", "expected_models", "primary_metric", "looks"}
+    apart = {"libraries", "commit", "started_at", "policy", "expected_models", "primary_metric", "looks", "load"}
+    apart.add("calibrations")
     assert same is (name in apart)  # how a run is decided moves no answer and no score
 
 
 def test_a_header_written_before_looks_were_known_has_none():
     row = {key: value for key, value in HEADER.to_dict().items() if key != "looks"}
     assert RunHeader.from_dict(row) == replace(HEADER, looks=None)
+
+
+def test_a_header_written_before_loads_were_known_has_none_and_keeps_its_bytes():
+    assert HEADER.load is None
+    assert "load" not in HEADER.to_dict()
+    with pytest.raises(TypeError, match="'load' is list"):
+        RunHeader.from_dict({**HEADER.to_dict(), "load": []})
 
 
 def test_a_metric_is_found_by_its_name():

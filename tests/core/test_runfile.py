@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from aigate.core.digest import canonical_json, combined_digest, digest_of, json_line, sha256_text
 from aigate.core.ledger import Ledger, Outcome
 from aigate.core.response import Fault, FaultKind, Response
-from aigate.core.run import Result, Run, RunHeader
+from aigate.core.run import AnchorScore, AnchorsJudged, JudgeUse, Result, Run, RunHeader
 from aigate.core.runfile import RunEncoder, decode, decode_partial
 from aigate.core.sample import Sample
 from aigate.core.score import MetricSpec, Score, Unscored
@@ -396,3 +396,47 @@ def test_many_results_in_any_order_have_one_digest():
     one, other = (decode(encoded(order, repeats=300), source="s") for order in (shuffled, in_order))
     assert one.digest == other.digest
     assert one.results == other.results
+
+
+# --- what judges said of labelled answers -----------------------------------------------------------------------------
+
+JUDGED = {
+    "faith": AnchorsJudged(
+        (AnchorScore("a", "sha256:a", 1.0, 0.5), AnchorScore("b", "sha256:b", 0.0, None, "broke")),
+        JudgeUse(4, 0, 100, 10, 0.5, ("j-1",)),
+    )
+}
+
+
+def with_anchors(judged):
+    encoder = RunEncoder(header())
+    lines = [encoder.header_line(), *(encoder.result_line(result, SAMPLES[result.sample_id]) for result in RESULTS)]
+    return [*lines, encoder.closing_line(finished_at="2026-01-01T00:00:00Z", judge_anchors=judged)]
+
+
+def test_judged_anchors_come_back_and_are_part_of_the_digest():
+    run = decode(with_anchors(JUDGED), source="run.jsonl")
+    assert run.judge_anchors == JUDGED
+    assert run.digest != decode(encoded(), source="run.jsonl").digest
+
+
+def test_a_run_without_anchors_is_written_as_it_always_was():
+    assert with_anchors({}) == encoded()
+
+
+def test_an_edited_anchor_is_seen():
+    lines = with_anchors(JUDGED)
+    with pytest.raises(RunFileError, match="altered after it was closed"):
+        decode([*lines[:-1], lines[-1].replace('"score":0.5', '"score":1.0')], source="run.jsonl")
+
+
+def test_what_a_judge_was_asked_comes_back_with_its_result():
+    use = JudgeUse(2, 1, 30, 4, None, ("j-1",), ("forges a reply",))
+    result = Result("a", 0, Outcome.SCORED, Response(output="x"), {"faith": Score(1.0)}, {"faith": use})
+    assert Result.from_dict(json.loads(json_line(result.to_dict()))) == result
+
+
+@pytest.mark.parametrize("wrong", [{"calls": -1}, {"calls": True}, {"input_tokens": 1.5}, {"calls": None}])
+def test_a_use_that_is_none_is_refused(wrong):
+    with pytest.raises((TypeError, ValueError)):
+        JudgeUse.from_dict({**JudgeUse().to_dict(), **wrong})

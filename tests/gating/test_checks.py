@@ -174,6 +174,42 @@ def test_no_regression_treats_the_group_as_the_unit(make_run):
     assert grouped.n_groups == 4
 
 
+def zero_one(losses, gains, n=200):
+    """0/1 scores of a baseline and a candidate: so many samples lost, so many gained, every tenth of the rest wrong."""
+    pairs = [(1.0, 0.0)] * losses + [(0.0, 1.0)] * gains
+    pairs += [(float(i % 10 > 0),) * 2 for i in range(n - len(pairs))]
+    return ({id_: [pair[arm]] for id_, pair in zip(ids(n), pairs, strict=True)} for arm in (0, 1))
+
+
+def test_no_regression_tells_a_drop_that_is_found_four_times_in_five(make_run):
+    baseline, unchanged = zero_one(8, 8)
+    told = judged(NoRegression("correct"), make_run(unchanged), make_run(baseline)).smallest_detectable_drop
+    random = np.random.default_rng(17)
+    found = 0
+    for _ in range(80):
+        kept = random.random(200) >= told / 0.9
+        candidate = {id_: [score * keep] for (id_, [score]), keep in zip(unchanged.items(), kept, strict=True)}
+        found += judged(NoRegression("correct"), make_run(candidate), make_run(baseline)).status is Status.FAIL
+    assert 0.68 <= found / 80 <= 0.92  # by the scatter of the unchanged pair alone: 0.64
+
+
+def test_no_regression_does_not_count_the_scatter_of_an_observed_drop_twice(make_run):
+    told = []
+    for losses in (8, 28):
+        baseline, candidate = zero_one(losses, 8)
+        told.append(judged(NoRegression("correct"), make_run(candidate), make_run(baseline)).smallest_detectable_drop)
+    assert told[1] == pytest.approx(told[0], abs=0.004)
+
+
+def test_no_regression_tells_millers_drop_for_graded_scores(make_run):
+    random = np.random.default_rng(3)
+    baseline, candidate = random.uniform(0.2, 0.8, (2, 100))
+    runs = [make_run({id_: [float(x)] for id_, x in zip(ids(100), arm, strict=True)}) for arm in (candidate, baseline)]
+    found = judged(NoRegression("correct"), *runs)
+    sd = (candidate - baseline).std(ddof=1)
+    assert found.smallest_detectable_drop == pytest.approx(2.4865 * sd / 10, rel=1e-3)
+
+
 def test_no_regression_never_passes_with_fewer_than_twenty_groups(make_run):
     for n_groups, status in ((19, Status.INCONCLUSIVE), (40, Status.PASS)):
         groups = {id_: f"g{i % n_groups}" for i, id_ in enumerate(ids(400))}

@@ -7,11 +7,15 @@ import pytest
 from aigate.core.sample import Sample
 from aigate.core.score import MetricSpec
 from aigate.core.verdict import Status
+from aigate.gating.checks.max_cost import MaxCost
+from aigate.gating.checks.max_latency import MaxLatency
 from aigate.gating.checks.min_score import MinScore
 from aigate.gating.checks.no_regression import NoRegression
 from aigate.gating.checks.same_shape import SameShape
 from aigate.gating.decision import gate
+from aigate.gating.early_stop import plan_looks
 from aigate.gating.planning import (
+    measuring_warnings,
     plan_power,
     power_warnings,
     provider_bump_warning,
@@ -272,3 +276,59 @@ def test_equal_repeats_and_single_ones_say_nothing(make_run, repeats):
 def test_a_lost_judgement_is_no_shift(make_run):
     run = make_run({f"s{i:03}": [1.0, None] if i < 20 else [1.0, 1.0] for i in range(100)})
     assert self_check(run, ["correct"], alpha=0.05) == ()
+
+
+# --- checks that count answers ----------------------------------------------------------------------------------------
+
+
+P99 = Policy((NoRegression("correct", margin=0.5), MaxLatency(seconds=5)))
+
+
+def test_too_few_answers_for_p99_are_a_problem_unless_more_may_be_asked(make_run):
+    suite = samples(150)
+    baseline = make_run({sample.id: [1.0] for sample in suite})
+    told = "max-latency: needs at least 299 samples to bound p99, and 150 answers are planned: it cannot pass"
+    [problem] = strict_problems(P99, suite, baseline, repeats=1)
+    assert problem.startswith(told)
+    assert strict_problems(P99, suite, baseline, repeats=2) == []
+    assert strict_problems(P99, suite, baseline, repeats=1, most_repeats=3) == []
+    assert any(
+        "up to 3 answers of each sample are asked" in w
+        for w in power_warnings(P99, suite, baseline, repeats=1, most_repeats=3)
+    )
+
+
+def test_without_a_baseline_no_more_are_asked_than_planned_and_that_is_a_problem():
+    suite = samples(150)
+    assert strict_problems(P99, suite, None, repeats=1, most_repeats=3) != []
+
+
+def test_more_answers_are_planned_for_p99_where_they_are_enough_and_only_there(make_run):
+    suite = samples(150)
+    baseline = make_run({sample.id: [1.0] for sample in suite})
+    plan = plan_looks(suite, P99, baseline, repeats=1, max_repeats=3, early_stop=True)
+    assert [look.repeats for look in plan.looks] == [1, 3]
+    few = suite[:90]  # 270 answers at most: asking them would settle nothing
+    assert plan_looks(few, P99, baseline, repeats=1, max_repeats=3, early_stop=True) is None
+
+
+def test_the_report_tells_it(make_run):
+    suite = samples(150)
+    report = plan_power(suite, P99, "correct", None, repeats=1)
+    assert any(line.startswith("warning: max-latency: needs at least 299") for line in report.lines())
+    assert report.to_dict()["problems"] == list(report.problems) != []
+
+
+def test_what_will_not_be_measured_is_told_by_the_headers(make_run):
+    load = {"engine": "local", "concurrency": 8, "timeout_s": 60.0}
+    policy = Policy((MaxLatency(seconds=1, relative=1.25, of="ttft"), MaxCost(usd=1.0)))
+    provider = {"name": "openai", "model": "m-1", "stream": False}
+    now = make_run({"a": [1.0]}, load=load, provider=provider)
+    before = make_run({"a": [1.0]}, load={**load, "concurrency": 9})
+    told = measuring_warnings(policy, now.header, before, priced=False)
+    assert [text.partition(":")[0] for text in told] == ["max-latency", "max-latency", "max-cost"]
+    assert "set stream = true" in told[0]
+    assert "concurrency 9 → 8" in told[1]
+    assert "the price of 'm-1' is not known" in told[2]
+    streamed = make_run({"a": [1.0]}, load=load, provider={**provider, "stream": True})
+    assert measuring_warnings(policy, streamed.header, streamed, priced=True) == []

@@ -4,7 +4,15 @@ import pytest
 
 from aigate.core.version import VersionId
 from aigate.errors import ConfigError
-from aigate.goldens.config import DEFAULTS, ScorerEntry, SuiteConfig, load_config
+from aigate.goldens.config import (
+    DEFAULTS,
+    JUDGE_DEFAULTS,
+    JUDGE_RULES,
+    ScorerEntry,
+    SuiteConfig,
+    judge_table,
+    load_config,
+)
 
 
 def config_of(tmp_path, text, **options):
@@ -156,3 +164,47 @@ def test_missing_file_is_an_error(tmp_path):
 def test_endless_nesting_is_an_error_and_no_crash(tmp_path):
     with pytest.raises(ConfigError):
         config_of(tmp_path, "policy = {a = " + "[" * 5000 + "]" * 5000 + "}")
+
+
+def test_the_judge_is_read(tmp_path):
+    text = '[judge]\nversion = "j/1/v1"\nbase-url = "http://x/v1"\nrepeats = 3\nparameters = { temperature = 0 }\n'
+    judge = config_of(tmp_path, text).judge
+    assert judge == {
+        "version": "j/1/v1",
+        "base-url": "http://x/v1",
+        "repeats": 3,
+        "parameters": {"temperature": 0},
+    }
+    assert config_of(tmp_path, "").judge is None
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ('verson = "j/1/v1"', "unknown key 'verson'"),
+        ('version = "j/1"', "judge.version"),
+        ("repeats = 0", "judge.repeats: got 0, expected a whole number in [1, 100]"),
+        ("reasks = -1", "judge.reasks"),
+        ('reply = "yaml"', "judge.reply: got 'yaml', expected one of json-schema, json-object, text"),
+        ('steering = "off"', "judge.steering: got 'off', expected one of withhold, flag"),
+        ("timeout-s = 0", "judge.timeout-s"),
+        ("parameters = { model = 'x' }", "judge.parameters.model: is set by the gate"),
+        ("served-models = 'x'", "judge.served-models"),
+    ],
+)
+def test_a_wrong_judge_is_refused(tmp_path, line, told):
+    with pytest.raises(ConfigError) as caught:
+        config_of(tmp_path, f"[judge]\n{line}\n")
+    assert told in caught.value.message
+    assert caught.value.message.startswith(str(tmp_path / "suite.toml"))
+
+
+def test_defaults_of_a_judge_are_values_that_it_may_have():
+    assert all(JUDGE_RULES[key].accepts(value) for key, value in JUDGE_DEFAULTS.items())
+
+
+@pytest.mark.parametrize("given", [5, ["j/1/v1"], {"version": 5}])
+def test_a_scorers_judge_is_a_version_or_a_table(given):
+    with pytest.raises(ConfigError, match="here"):
+        judge_table("here", given)
+    assert judge_table("here", "j/1/v1") == {"version": "j/1/v1"}

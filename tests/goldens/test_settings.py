@@ -38,6 +38,9 @@ def test_defaults_fill_what_nothing_sets():
         "journal-days": 1.0,
         "api-key-env": "OPENAI_API_KEY",
         "out-dir": ".aigate/runs",
+        "judge-provider": "openai",
+        "judge-repeats": 1,
+        "judge-concurrency": 8,
     }
 
 

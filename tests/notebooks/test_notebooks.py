@@ -34,9 +34,9 @@ def _code_cells(notebook):
 
 
 def _texts(notebook):
-    """What the code cells printed, in order."""
-    outputs = [output for cell in _code_cells(notebook) for output in cell["outputs"]]
-    return ["".join(output["text"]) for output in outputs if output["output_type"] == "stream"]
+    """What each code cell printed, in order; a kernel may send it in one piece or in several."""
+    streams = ([o for o in cell["outputs"] if o["output_type"] == "stream"] for cell in _code_cells(notebook))
+    return ["".join("".join(output["text"]) for output in outputs) for outputs in streams]
 
 
 def _pictures(notebook):
@@ -58,11 +58,11 @@ def _sections(notebook):
 
 
 def _is_picture_cell(cell):
-    return "plt.show()" in _source(cell)
+    return "plt.show()" in _source(cell) or re.search(r"\.plot\(\)$", _source(cell)) is not None
 
 
 def test_there_are_notebooks():
-    assert "error_rates" in {path.stem for path in NOTEBOOKS}
+    assert {"choosing_a_threshold", "compare_versions", "error_rates"} <= {path.stem for path in NOTEBOOKS}
 
 
 @each_notebook
@@ -130,25 +130,45 @@ def test_every_section_has_a_picture_a_reading_and_a_check_of_its_numbers(path):
 @pytest.mark.filterwarnings("default")  # a kernel is sockets and an event loop of other packages
 @each_notebook
 def test_notebook_runs_in_a_fresh_kernel_and_shows_the_same(path, tmp_path, monkeypatch):
+    committed = _read(path)
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    notebook = _executed(path, tmp_path, monkeypatch)
+    made = _pictures(notebook)
+    assert len(made) == len(_pictures(committed)) == sum(map(_is_picture_cell, _code_cells(committed)))
+    assert [picture for picture in made if not _on_white(picture)] == []
+    assert _texts(notebook) == _texts(committed)
+
+
+@pytest.mark.integration
+@pytest.mark.filterwarnings("default")
+def test_the_cell_that_asks_openai_asks_it_for_both_versions(tmp_path, monkeypatch):
+    from aigate.testing import LoopbackServer
+
+    with LoopbackServer(api_key="key") as server:
+        monkeypatch.setenv("OPENAI_API_KEY", "key")
+        monkeypatch.setenv("OPENAI_BASE_URL", server.base_url)
+        notebook = _executed(FOLDER / "compare_versions.ipynb", tmp_path, monkeypatch)
+    asked = [request.body["model"] for request in server.requests]
+    assert {model: asked.count(model) for model in set(asked)} == {"gpt-4o-2024-08-06": 240, "gpt-4o-2024-11-20": 240}
+    [cell] = [cell for cell in _code_cells(notebook) if cell["id"] == "openai"]
+    assert "gpt-4o/2024-11-20/v1" in cell["outputs"][-1]["data"]["text/html"]
+
+
+def _executed(path, tmp_path, monkeypatch):
+    """The notebook, run in a fresh kernel; an assertion in it that does not hold ends the test."""
     import nbformat
     from nbclient import NotebookClient
 
     for name, folder in (("IPYTHONDIR", "ipython"), ("JUPYTER_CONFIG_DIR", "jupyter"), ("MPLCONFIGDIR", "matplotlib")):
         monkeypatch.setenv(name, str(tmp_path / folder))
     monkeypatch.delenv("MPLBACKEND", raising=False)
-    committed = _read(path)
     notebook = nbformat.read(path, as_version=4)
     nbformat.validate(notebook)
     for cell in _code_cells(notebook):
         cell["outputs"] = []
-    client = NotebookClient(
-        notebook, timeout=CELL_TIMEOUT_S, kernel_name="python3", resources={"metadata": {"path": str(FOLDER)}}
-    )
-    client.execute()  # an assertion that does not hold ends it here
-    made = _pictures(notebook)
-    assert len(made) == len(_pictures(committed)) == sum(map(_is_picture_cell, _code_cells(committed)))
-    assert [picture for picture in made if not _on_white(picture)] == []
-    assert _texts(notebook) == _texts(committed)
+    resources = {"metadata": {"path": str(FOLDER)}}
+    NotebookClient(notebook, timeout=CELL_TIMEOUT_S, kernel_name="python3", resources=resources).execute()
+    return notebook
 
 
 def _on_white(picture):

@@ -2,7 +2,14 @@
 
 import pytest
 
+from aigate.core.digest import combined_digest
+from aigate.core.ledger import Outcome
+from aigate.core.run import Result, RunHeader
+from aigate.core.runfile import RunEncoder, decode
+from aigate.core.sample import Sample
+from aigate.core.score import MetricSpec, Score
 from aigate.core.verdict import CheckOutcome, Moved, Reason, Status, Verdict
+from aigate.core.version import VersionId
 from aigate.reports.places import places_of_suite
 from aigate.reports.story import tell
 
@@ -42,6 +49,53 @@ def failing(make_run):
         return tell(build_verdict(Status.FAIL, build_check(moved=moved), **fields), candidate, baseline)
 
     return make
+
+
+def build_answers(responses, *, version="m/2/v1", scores=None, metric="correct", samples=None, contexts=None, **header):
+    """A run with these responses by sample id, one per repeat, each scored alike: by default with 1.0.
+
+    Args:
+        scores: Score of all answers to a sample, by its id.
+        samples: Samples by id, where more than an id and contexts matters.
+        contexts: Contexts by sample id.
+    """
+    scores, contexts, repeats = scores or {}, contexts or {}, max(map(len, responses.values()))
+    ours = samples or {id_: Sample(id_, f"question {id_}", contexts=contexts.get(id_, ())) for id_ in responses}
+    fields = {
+        "version": VersionId.parse(version),
+        "provider": {"name": "fake"},
+        "suite_name": "suite",
+        "suite_digest": combined_digest(sample.digest for sample in ours.values()),
+        "suite_size": len(ours),
+        "prompt_digest": None,
+        "parameters": {},
+        "metrics": (MetricSpec(metric, f"recorded:{metric}", deterministic=False),),
+        "primary_metric": metric,
+        "repeats": repeats,
+        "policy": {},
+    }
+    encoder = RunEncoder(RunHeader(**{**fields, **header}))
+    lines = [encoder.header_line()]
+    for id_, row in responses.items():
+        for repeat, response in enumerate(row):
+            outcome = Outcome.SCORED if response.fault is None else Outcome.PROVIDER_ERROR
+            score = scores.get(id_, Score(0.0 if response.fault else 1.0))
+            given = score if isinstance(score, dict) else {metric: score}
+            lines.append(encoder.result_line(Result(id_, repeat, outcome, response, given), ours[id_]))
+    lines.append(encoder.closing_line(finished_at="2026-01-01T00:01:00Z"))
+    return decode(lines, source="run.jsonl")
+
+
+@pytest.fixture
+def make_answers():
+    """`build_answers`."""
+    return build_answers
+
+
+@pytest.fixture(scope="session")
+def answers_of():
+    """`build_answers`, for fixtures that outlive a test."""
+    return build_answers
 
 
 @pytest.fixture

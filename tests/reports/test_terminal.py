@@ -117,6 +117,7 @@ def test_text_that_looks_like_markup_is_shown_as_it_is(make_run, check, verdict,
         f"{text} {text}",
         f"- note: d m: {text}",
         f"next: {text}",
+        f"FAIL {text} against {text}",
     ]
 
 
@@ -125,6 +126,45 @@ def test_the_order_is_verdict_why_samples_next(failing):
     order = ["FAIL", "- no-regression correct: correct fell", "what it found", "asked: why?", "the new answer"]
     places = [text.index(part) for part in [*order, "outcomes: 1 scored", "next: read the samples"]]
     assert places == sorted(places)
+
+
+def test_the_verdict_stands_at_the_end_too_where_samples_pushed_it_away(failing, check, verdict, make_run):
+    assert printed(failing("x")).splitlines()[-1] == "FAIL  m/2/v1 against m/1/v1"
+    short = printed(tell(verdict(Status.PASS, check(Status.PASS)), make_run({"a": [1.0]})))
+    assert short.count("PASS  m/2/v1") == 1
+
+
+def styled(text):
+    """The words of a terminal's output by their colour: red 31, green 32."""
+    return {code: re.findall(rf"\x1b\[{code}m([^\x1b]+)\x1b\[0m", text) for code in ("31", "32")}
+
+
+def test_words_that_differ_are_marked_by_colour_on_a_terminal(failing):
+    found = styled(
+        printed(failing("Within 30 days of delivery.", before="Within 45 days of delivery."), stream=Terminal())
+    )
+    assert "45" in found["31"]
+    assert "30" in found["32"]
+    assert "Within" not in " ".join(found["31"] + found["32"])
+
+
+def test_answers_with_nothing_in_common_are_not_marked(failing):
+    found = styled(printed(failing("Ask somebody else!", before="Within 45 days of delivery."), stream=Terminal()))
+    assert not {"45", "Within", "Ask", "somebody"} & set(found["31"] + found["32"])
+
+
+def test_a_difference_far_into_an_answer_is_shown(failing):
+    start = "The same words again and again. " * 40
+    text = printed(failing(f"{start}In 30 days.", before=f"{start}In 45 days."))
+    assert "In 30 days." in text
+    assert "In 45 days." in text
+    assert "… " in text
+
+
+def test_what_is_marked_is_as_deaf_to_control_characters(failing):
+    text = printed(failing("Within \x1b[2J30 days.", before="Within \x1b[2J45 days."), stream=Terminal())
+    assert "\x1b[2J" not in text
+    assert r"\x1b[" in text
 
 
 def test_what_the_threshold_means_is_said_first(make_run, check, verdict):

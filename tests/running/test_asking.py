@@ -11,6 +11,7 @@ from aigate.core.sample import Sample
 from aigate.errors import CallError
 from aigate.providers.base import Request
 from aigate.running.asking import RetryPolicy, ask
+from aigate.running.budget import BudgetSpentError
 
 REQUEST = Request(Sample("a", "?"), ({"role": "user", "content": "?"},), timeout_s=30.0)
 RETRY = RetryPolicy()
@@ -72,6 +73,33 @@ def test_it_gives_up_after_the_last_retry_with_the_last_fault():
     assert response.retry_wait_s == sum(waits)
 
 
+def test_an_attempt_that_timed_out_is_remembered_by_at_least_its_timeout():
+    response, _ = asked(Script(failing(FaultKind.TIMEOUT), failing(FaultKind.SERVER), Response(output="x")))
+    assert (response.output, response.latency_s) == ("x", None)
+    assert response.longest_failed_s == REQUEST.timeout_s
+    assert Response.from_dict(response.to_dict()) == response
+
+
+@pytest.mark.parametrize("kind", [FaultKind.RATE_LIMIT, FaultKind.CONNECTION])
+def test_an_attempt_that_failed_through_no_fault_of_the_candidate_says_nothing_of_its_speed(kind):
+    response, _ = asked(Script(failing(kind), Response(output="x")))
+    assert response.longest_failed_s == 0.0
+
+
+def test_the_time_of_a_failed_attempt_is_kept_where_no_attempt_answered():
+    ticks = iter(range(100))
+    found = asyncio.run(
+        ask(
+            Script(failing(FaultKind.SERVER)),
+            REQUEST,
+            retry=RetryPolicy(retries=0),
+            random=float,
+            clock=lambda: next(ticks),
+        )
+    )
+    assert found.longest_failed_s > 0.0
+
+
 def test_without_retries_it_asks_once():
     provider = Script(failing(FaultKind.SERVER))
     response, waits = asked(provider, retry=RetryPolicy(retries=0))
@@ -120,6 +148,27 @@ def test_a_provider_that_hangs_is_cut_by_the_deadline():
     assert response.fault.kind is FaultKind.TIMEOUT
     assert "0.01 s" in response.fault.message
     assert 0.4 < time.perf_counter() - started < 15
+
+
+def test_a_provider_that_keeps_deadlines_itself_is_not_cut():
+    class Late:
+        keeps_deadlines = True
+
+        async def respond(self, request):
+            await asyncio.sleep(0.7)
+            return Response(output="late, and not by its own fault")
+
+    request = Request(REQUEST.sample, REQUEST.messages, timeout_s=0.01)
+    assert asked(Late(), retry=RetryPolicy(retries=0), request=request)[0].output == "late, and not by its own fault"
+
+
+def test_a_cap_that_is_reached_within_a_call_goes_through():
+    class Spent:
+        async def respond(self, request):
+            raise BudgetSpentError("max-calls 5 was reached")
+
+    with pytest.raises(BudgetSpentError):
+        asked(Spent())
 
 
 @pytest.mark.parametrize(

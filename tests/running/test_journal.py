@@ -104,7 +104,8 @@ def test_a_judgement_is_no_answer_and_the_judge_is_part_of_its_key(path):
         return said, answer
 
     said, answer = asyncio.run(main())
-    assert said == [{"verdict": "a/1/v1"}, {"verdict": "a/1/v2"}, {"verdict": "a/1/v1"}]
+    kept = {"verdict": "a/1/v1", "journaled_at": NOW.isoformat(timespec="seconds")}
+    assert said == [{"verdict": "a/1/v1"}, {"verdict": "a/1/v2"}, kept]
     assert (answer.output, answer.journaled_at) == ("yes", None)
 
 

@@ -179,6 +179,16 @@ def test_a_run_may_go_on_at_another_time_commit_and_with_other_libraries(path):
     assert len(finished(path, scored("b"), header=later, resume=True)) == 2
 
 
+def test_a_run_that_goes_on_under_another_load_has_none_that_latencies_could_be_compared_by(path):
+    load = {"engine": "local", "concurrency": 8, "timeout_s": 60.0}
+    loaded = replace(HEADER, load=load)
+    interrupted(path, scored("a"), header=loaded)
+    assert finished(path, scored("b"), header=loaded, resume=True).header.load == load
+    interrupted(path.with_name("other"), scored("a"), header=loaded)
+    slower = replace(HEADER, load={**load, "concurrency": 2})
+    assert finished(path.with_name("other"), scored("b"), header=slower, resume=True).header.load is None
+
+
 def test_a_finished_run_is_set_aside_whole(path):
     first = finished(path, scored("a"))
     bytes_of_first = path.read_bytes()

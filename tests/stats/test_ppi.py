@@ -146,3 +146,45 @@ def test_equal_labels_give_no_width():
 def test_what_cannot_be_is_refused(human, judge, others, level, message):
     with pytest.raises(ValueError, match=message):
         ppi_mean(human, judge, others, level=level)
+
+
+def test_units_of_one_sample_each_change_only_the_small_sample_factor():
+    random = np.random.default_rng(8)
+    human, others = random.normal(size=60), random.normal(size=200)
+    judge = human + random.normal(size=60)
+    plain = ppi_mean(human, judge, others)
+    alone = ppi_mean(human, judge, others, units=(np.arange(60), np.arange(60, 260)))
+    assert alone.estimate == plain.estimate
+    assert alone.se == pytest.approx(plain.se, rel=0.02)
+
+
+def test_copies_within_units_make_no_interval_narrower():
+    random = np.random.default_rng(9)
+    human, others = random.normal(size=60), random.normal(size=200)
+    judge = human + random.normal(size=60)
+    plain = ppi_mean(human, judge, others)
+    copied = ppi_mean(
+        *(np.repeat(x, 4) for x in (human, judge, others)),
+        units=(np.repeat(np.arange(60), 4), np.repeat(np.arange(60, 260), 4)),
+    )
+    assert copied.se == pytest.approx(plain.se, rel=0.03)
+    assert ppi_mean(*(np.repeat(x, 4) for x in (human, judge, others))).se < 0.6 * plain.se
+
+
+def test_labels_of_a_single_unit_are_refused():
+    with pytest.raises(ValueError, match="of a single unit"):
+        ppi_mean([0.0, 1.0], [0.0, 1.0], [0.0, 1.0], units=(["a", "a"], ["b", "c"]))
+
+
+def test_the_interval_of_grouped_labels_covers_what_it_says():
+    random, covered, ignored, runs = np.random.default_rng(10), 0, 0, 400
+    for _ in range(runs):
+        mood = np.repeat(random.normal(0, 0.4, 100), 5)
+        human = mood + random.normal(0, 0.3, 500)
+        judge, part = human + random.normal(0, 0.4, 500), np.repeat(random.random(100) < 0.4, 5)
+        codes = np.repeat(np.arange(100), 5)
+        found = ppi_mean(human[part], judge[part], judge[~part], units=(codes[part], codes[~part]), level=0.9)
+        alone = ppi_mean(human[part], judge[part], judge[~part], level=0.9)
+        covered, ignored = covered + (found.low <= 0.0 <= found.high), ignored + (alone.low <= 0.0 <= alone.high)
+    assert covered / runs >= 0.9 - 3 * math.sqrt(0.09 / runs)
+    assert ignored / runs < 0.8

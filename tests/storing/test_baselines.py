@@ -14,7 +14,8 @@ from aigate.core.digest import digest_of, sha256_text
 from aigate.core.run import Result
 from aigate.core.runfile import RunEncoder
 from aigate.core.verdict import CheckOutcome, Reason, Status, Verdict
-from aigate.errors import BaselineError, RunFileError, UsageError
+from aigate.errors import BaselineError, RunFileError, StoreError, UsageError
+from aigate.stores import FolderStore
 from aigate.storing.baselines import Baselines
 from aigate.storing.runs import load_run
 
@@ -330,7 +331,7 @@ def test_promotions_at_the_same_time_follow_one_another(stored, baselines):
 
 def test_a_folder_that_cannot_be_written_is_said_so(stored, tmp_path):
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(BaselineError, match="cannot be written") as caught:
+    with pytest.raises(StoreError, match="cannot be written") as caught:
         Baselines(tmp_path / "file" / "baselines").promote(stored(), "main", decide=passing, now=NOW)
     assert "permissions" in caught.value.hint
 
@@ -338,22 +339,20 @@ def test_a_folder_that_cannot_be_written_is_said_so(stored, tmp_path):
 @pytest.mark.skipif(os.geteuid() == 0, reason="root writes anywhere")
 def test_a_folder_without_permission_is_said_so(stored, tmp_path):
     (tmp_path / "baselines").mkdir(mode=0o500)
-    with pytest.raises(BaselineError, match="cannot be written"):
+    with pytest.raises(StoreError, match="cannot be written"):
         Baselines(tmp_path / "baselines").promote(stored(), "main", decide=passing, now=NOW)
 
 
 def test_a_promotion_that_dies_between_history_and_baseline_is_seen(three, stored, monkeypatch):
     """The history is written first: what is left is a baseline that is not used, never one without its verdict."""
-    from aigate.storing import baselines as module
+    write_one = FolderStore.write
 
-    write_one = module.write_atomically
-
-    def die_before_the_run(path, content):
-        if path.name == "main.jsonl":
+    def die_before_the_run(store, name, content, **replaced):
+        if name == "main.jsonl":
             raise KeyboardInterrupt
-        write_one(path, content)
+        write_one(store, name, content, **replaced)
 
-    monkeypatch.setattr(module, "write_atomically", die_before_the_run)
+    monkeypatch.setattr(FolderStore, "write", die_before_the_run)
     with pytest.raises(KeyboardInterrupt):
         three.promote(stored("m/4/v1"), "main", decide=passing, now=NOW)
     with pytest.raises(BaselineError, match=r"\(m/4/v1\) was promoted last") as caught:

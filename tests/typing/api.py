@@ -9,12 +9,16 @@ from typing import Any, assert_type
 
 from aigate import (
     AigateError,
+    Benchmark,
     CallError,
     CheckOutcome,
     Fault,
     FaultKind,
+    LatencySummary,
     Ledger,
+    MaxCost,
     MaxErrorRate,
+    MaxLatency,
     MetricSpec,
     MinScore,
     MustPass,
@@ -35,6 +39,7 @@ from aigate import (
     Verdict,
     VerdictError,
     VersionId,
+    benchmark,
     compare,
     evaluate,
     gate,
@@ -100,6 +105,9 @@ def a_gate_between_two_stored_runs() -> None:
             MustPass("safety", metric="exact_match", at_least=0.9),
             SameShape(),
             MaxErrorRate(at_most=0.01),
+            MaxLatency(seconds=5, quantile=0.99, relative=1.25),
+            MaxLatency(seconds=1, of="ttft"),
+            MaxCost(relative=1.10, usd=0.01),
         ),
         alpha=0.05,
         margin=0.05,
@@ -132,6 +140,16 @@ def evaluations() -> None:
     evaluate(suite, provider=House(), version=VersionId("gpt-4o", "2024-11-20", "v3"), repeats=3, concurrency=16)
     evaluate(suite, provider="openai", provider_options={"stream": False}, timeout_s=30, retries=2)
     evaluate(suite, recorded="answers.jsonl.gz", out=Path("run.jsonl"), resume=True, tags=["refunds"], limit=10)
+
+
+def measurements(suite: Suite) -> None:
+    found = benchmark(suite, provider=answer, requests=300, concurrency=8)
+    assert_type(found, Benchmark)
+    assert_type(found.latency, LatencySummary)
+    assert_type(found.latency[0.99].high, float | None)
+    assert_type(found.latency.seconds, tuple[float, ...])
+    benchmark("goldens/support-faq", provider=House(), rate=5.0, duration_s=60.0, baseline=found)
+    benchmark(suite, baseline=load_run("baseline.jsonl"), warmup=0, max_calls=400)
 
 
 def a_notebook(suite: Suite) -> None:
@@ -168,6 +186,9 @@ def calls_that_must_not_be_accepted(suite: Suite, run: Run) -> None:
     gate(run, Policy((MinScore("m", at_least=0.5),)), run)  # type: ignore[call-arg]
     gate("candidate.jsonl")  # type: ignore[arg-type]
     MinScore("faithfulness")  # type: ignore[call-arg]
+    MaxLatency(5)  # type: ignore[call-arg]
+    MaxLatency(seconds=5, of="tokens")  # type: ignore[arg-type]
+    benchmark(suite, baseline="before.json")  # type: ignore[arg-type]
     Unscored("tired")  # type: ignore[arg-type]
     Score("0.5")  # type: ignore[arg-type]
     run.header.repeats = 2  # type: ignore[misc]

@@ -9,6 +9,7 @@ from aigate.cli.options import (
     Chosen,
     add_command,
     add_suite,
+    baselines_of,
     chosen,
     named_anchor,
     named_baseline,
@@ -51,7 +52,7 @@ def add_parser(commands: Any) -> None:
         about="make a passing run the baseline",
         example="aigate baseline promote RUN --threshold 0.85",
     )
-    promoting.add_argument("candidate", metavar="RUN", help="the run file")
+    promoting.add_argument("candidate", metavar="RUN", help="the run file: a path or a URL")
     promoting.add_argument("--name", metavar="NAME", help="the baseline's name (default: that of the suite, main)")
     promoting.add_argument(
         "--threshold", metavar="T", help="the mean of the primary metric must be at least T, in [0, 1]"
@@ -61,16 +62,19 @@ def add_parser(commands: Any) -> None:
         metavar="WHY",
         help="the suite or its scorers changed so that nothing can be compared: begin anew, and write down why",
     )
+    promoting.add_argument(
+        "--rejudged",
+        metavar="RUN",
+        help="the baseline in force as aigate eval judged it again, where the judge is another one than then",
+    )
     add_suite(promoting)
     promoting.set_defaults(run=promote)
 
 
 def list_baselines(arguments: argparse.Namespace, context: Context) -> int:
     """Print name, version, time and digest of every baseline."""
-    from aigate.storing.baselines import Baselines
-
     found = chosen(context, {"suite": arguments.suite})
-    baselines = Baselines(found.suite.path / "baselines")
+    baselines = baselines_of(found)
     for name in baselines.names():
         run = baselines.load(name)
         print(f"{name}  {run.version}  {run.finished_at}  {run.digest}", file=context.stdout)
@@ -81,10 +85,8 @@ def list_baselines(arguments: argparse.Namespace, context: Context) -> int:
 
 def show(arguments: argparse.Namespace, context: Context) -> int:
     """Print a baseline's means, ledger and history."""
-    from aigate.storing.baselines import Baselines
-
     found = chosen(context, {"suite": arguments.suite})
-    baselines = Baselines(found.suite.path / "baselines")
+    baselines = baselines_of(found)
     run = baselines.load(arguments.name)
     print(f"{arguments.name}: {run.version}, finished {run.finished_at}\n{run.digest}", file=context.stdout)
     print(f"{len(run)} samples x {run.header.repeats} repeats: {run.ledger}", file=context.stdout)
@@ -99,19 +101,26 @@ def show(arguments: argparse.Namespace, context: Context) -> int:
 
 def promote(arguments: argparse.Namespace, context: Context) -> int:
     """Promote a run whose verdict is a pass."""
+    from aigate.stores import local_path
     from aigate.storing.runs import load_run
 
     candidate = load_run(arguments.candidate)
     flags = {"suite": arguments.suite, "threshold": arguments.threshold, "baseline": arguments.name}
     found = chosen(without_threshold(context), flags)
-    promotion, _ = promoted(candidate, found, context, new_line=arguments.new_line)
+    promotion, _ = promoted(candidate, found, context, new_line=arguments.new_line, rejudged=arguments.rejudged)
     print(f"{promotion.name}: {promotion.version}  {promotion.run_digest}", file=context.stdout)
-    print("next: commit the suite's baselines folder", file=context.stderr)
+    if local_path(baselines_of(found).folder) is not None:
+        print("next: commit the suite's baselines folder", file=context.stderr)
     return 0
 
 
 def promoted(
-    candidate: Run, found: Chosen, context: Context, *, new_line: str | None = None
+    candidate: Run,
+    found: Chosen,
+    context: Context,
+    *,
+    new_line: str | None = None,
+    rejudged: str | None = None,
 ) -> tuple[Promotion, Verdict | None]:
     """Make a run the baseline that the settings name, if it may be one.
 
@@ -120,6 +129,7 @@ def promoted(
         found: The suite and the settings in force; `baseline` names the baseline, `threshold` what it must reach.
         context: Where settings are looked up.
         new_line: Why a baseline is begun that cannot be compared with the one before.
+        rejudged: A run file: the baseline in force, judged anew by the judge of the candidate.
 
     Returns:
         The line of the history, and the verdict that it rests on; None where the run is that baseline already.
@@ -129,7 +139,6 @@ def promoted(
     """
     from aigate.gating.decision import gate
     from aigate.running.provenance import utc_now
-    from aigate.storing.baselines import Baselines
 
     require_same_suite(candidate, found.suite)
     policy = policy_in_force(found, candidate.header.primary_metric)
@@ -141,14 +150,12 @@ def promoted(
     verdicts: list[Verdict] = []
 
     def decide(current: Run | None) -> Verdict:
-        if (
-            current is None
-            and name == found["anchor"]
-            and (main := named_baseline(found.suite, main_name, explicit=False))
-        ):
+        if current is None and name == found["anchor"] and (main := named_baseline(found, main_name, explicit=False)):
             return gate(candidate, policy, baseline=main)  # the first anchor is as good as the baseline
         if current is None:
             return gate(candidate, _first(policy, candidate))
+        if rejudged is not None:
+            current = _rejudged(rejudged, current)
         verdict = gate(candidate, policy, baseline=current, anchor=anchor)
         if new_line is None:
             return verdict
@@ -159,8 +166,7 @@ def promoted(
         verdicts.append(decide(current))
         return verdicts[-1]
 
-    baselines = Baselines(found.suite.path / "baselines")
-    promotion = baselines.promote(candidate, name, decide=remembered, now=utc_now(), new_line=new_line)
+    promotion = baselines_of(found).promote(candidate, name, decide=remembered, now=utc_now(), new_line=new_line)
     return promotion, verdicts[-1] if verdicts else None
 
 
@@ -195,6 +201,25 @@ def _refuse_unasked(candidate: Run) -> None:
             f"{candidate.source}: not promoted: {told}",
             hint=f"answer the rest: aigate eval --resume --no-early-stop --out {candidate.source}",
         )
+
+
+def _rejudged(path: str, current: Run) -> Run:
+    """The baseline in force, judged again.
+
+    Raises:
+        BaselineError: What is named is something else.
+    """
+    from aigate.errors import BaselineError
+    from aigate.running.rejudging import holds_answers_of
+    from aigate.storing.runs import load_run
+
+    run = load_run(path)
+    if not holds_answers_of(run, current):
+        raise BaselineError(
+            f"{path}: does not hold the answers of the baseline in force, judged again",
+            hint="aigate eval writes it beside the candidate's run: RUN.rejudged-baseline.jsonl",
+        )
+    return run
 
 
 def _require_new_line(verdict: Verdict) -> None:

@@ -23,7 +23,10 @@ def add_parser(commands: Any) -> None:
         example="aigate compare v2.jsonl v3.jsonl",
     )
     parser.add_argument(
-        "runs", metavar="RUN", nargs="+", help="two or more run files; the first is what others are held against"
+        "runs",
+        metavar="RUN",
+        nargs="+",
+        help="run files or URLs, at least two; others are held against the first",
     )
     parser.add_argument("--metric", metavar="NAME", action="append", default=[], help="only this metric")
     parser.add_argument("--format", choices=("json", "markdown"), help="also write this document on standard output")

@@ -7,11 +7,11 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from aigate.cli.options import add_command, add_suite, chosen
+from aigate.cli.options import add_command, add_suite, chosen, judge_choices
 
 if TYPE_CHECKING:
     from aigate.cli.main import Context
-    from aigate.goldens.suite import Suite
+    from aigate.cli.options import Chosen
 
 __all__ = ["add_parser", "run"]
 
@@ -30,7 +30,7 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
     """Print the settings."""
     found = chosen(context, {"suite": arguments.suite})
     rows = {key: (_shown(setting.value), setting.origin) for key, setting in found.settings.items()}
-    rows.update(_suite_rows(found.suite))
+    rows.update(_suite_rows(found))
     if arguments.format == "json":
         whole = {key: {"value": value, "origin": origin} for key, (value, origin) in rows.items()}
         context.stdout.write(json.dumps(whole, indent=2) + "\n")
@@ -41,23 +41,27 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
     return 0
 
 
-def _suite_rows(suite: Suite) -> dict[str, tuple[str, str]]:
+def _suite_rows(found: Chosen) -> dict[str, tuple[str, str]]:
     """What only suite.toml can say, defaults filled in: scorers, parameters, and every option of the policy."""
     from aigate.goldens.config import DEFAULTS
-    from aigate.running.evaluation import primary_metric, scorers_of
+    from aigate.running.evaluation import primary_metric
+    from aigate.running.judges import named_judges, scorers_of
 
+    suite = found.suite
+    scorers = scorers_of(suite, named_judges(suite, judge_choices(found)))
     config, source = suite.config, str(suite.config.source)
     rows = {
         "scorers": (
             ", ".join(map(str, config.scorers or DEFAULTS["scorers"])),
             _origin(config.scorers, source),
         ),
-        "primary-metric": (primary_metric(suite, scorers_of(suite)), _origin(config.primary_metric, source)),
+        "primary-metric": (primary_metric(suite, scorers), _origin(config.primary_metric, source)),
     }
     for key, value in (
         ("provider-options", config.provider_options),
         ("parameters", config.parameters),
         ("served-models", list(config.served_models)),
+        ("judge-table", config.judge or {}),
     ):
         rows[key] = (json.dumps(value) if value else "none", _origin(value, source))
     rows.update(_policy_rows(config.policy, source))

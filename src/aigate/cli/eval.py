@@ -3,38 +3,58 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aigate.cli.options import (
     Chosen,
+    add_asked,
+    add_caps,
     add_command,
     add_format,
+    add_journal,
+    add_judge,
+    add_pace,
     add_suite,
     chosen,
+    judge_choices,
     named_anchor,
     named_baseline,
     policy_in_force,
+    report_file,
 )
+from aigate.cli.output import note as _note
 
 if TYPE_CHECKING:
     from aigate.cli.main import Context
     from aigate.core.run import Run
     from aigate.core.verdict import Verdict
     from aigate.gating.policy import Policy
+    from aigate.running.budget import Estimate
     from aigate.running.evaluation import Choices, Conditions
 
-__all__ = ["Evaluation", "add_parser", "decided", "most_repeats", "planned", "run"]
+__all__ = [
+    "Evaluation",
+    "add_parser",
+    "choices_from",
+    "decided",
+    "implied_provider",
+    "most_repeats",
+    "planned",
+    "run",
+]
 
 IMPLIED = {"--recorded": "replay", "--target": "callable", "--base-url": "openai", "--model": "openai"}
 SETTINGS = (
     *("suite", "version", "provider", "recorded", "base_url", "api_key_env", "threshold", "baseline", "anchor"),
     *("repeats", "max_repeats", "early_stop", "concurrency", "timeout_s", "retries", "sample_deadline_s", "deadline_s"),
     *("requests_per_minute", "tokens_per_minute", "max_cost", "max_calls", "max_tokens", "price", "prices"),
-    "journal",
+    *("journal", "judge", "judge_provider", "judge_base_url", "judge_api_key_env", "judge_model", "judge_repeats"),
+    *("judge_concurrency", "judge_price"),
+    *("engine", "dask_scheduler", "dask_workers"),
 )
 MOST_REPEATS = 3  # where nobody says how many: two further answers remove most of what scatter they can remove
 
@@ -49,27 +69,9 @@ def add_parser(commands: Any) -> None:
     )
     add_suite(parser)
     what = parser.add_argument_group("what is evaluated")
-    what.add_argument(
-        "--version", metavar="ID", help="model/provider-version/prompt-version, e.g. gpt-4o/2024-11-20/v3"
-    )
-    what.add_argument("--provider", metavar="NAME", help="openai, callable, replay, extractive, or an installed one")
+    add_asked(what)
     what.add_argument(
         "--recorded", metavar="FILE", help="recorded responses (JSON Lines, .gz allowed); implies --provider replay"
-    )
-    what.add_argument("--target", metavar="MODULE:FUNCTION", help="the function to call; implies --provider callable")
-    what.add_argument(
-        "--base-url", metavar="URL", help="endpoint (vLLM, Ollama, Azure, a gateway); implies --provider openai"
-    )
-    what.add_argument(
-        "--api-key-env", metavar="NAME", help="environment variable that holds the key (default OPENAI_API_KEY)"
-    )
-    what.add_argument("--model", metavar="NAME", help="model to ask the endpoint for (default MODEL-PROVIDER_VERSION)")
-    what.add_argument(
-        "--option",
-        metavar="KEY=VALUE",
-        action="append",
-        default=[],
-        help="an option of the provider; VALUE is JSON or text",
     )
     what.add_argument("--repeats", metavar="N", help="answers per sample (default 1)")
     what.add_argument(
@@ -82,9 +84,12 @@ def add_parser(commands: Any) -> None:
     what.add_argument(
         "--tag", metavar="TAG", action="append", default=[], help="only samples with this tag; a subset cannot pass"
     )
+    add_judge(parser)
     how = parser.add_argument_group("how it is decided")
     how.add_argument("--threshold", metavar="T", help="the mean of the primary metric must be at least T, in [0, 1]")
-    how.add_argument("--baseline", metavar="NAME|RUN", help="a baseline of the suite, or a run file (default main)")
+    how.add_argument(
+        "--baseline", metavar="NAME|RUN", help="a baseline of the suite, or a run file or its URL (default main)"
+    )
     how.add_argument(
         "--anchor",
         metavar="NAME|RUN",
@@ -95,25 +100,12 @@ def add_parser(commands: Any) -> None:
     )
     where = parser.add_argument_group("running")
     where.add_argument("--concurrency", metavar="N", help="requests in flight (default 8)")
+    add_pace(where)
     where.add_argument(
-        "--timeout", "--timeout-s", metavar="SECONDS", dest="timeout_s", help="seconds per attempt (default 60)"
+        "--out",
+        metavar="RUN",
+        help="the run file to write, a path or s3://BUCKET/KEY (default .aigate/runs/SUITE/VERSION.jsonl)",
     )
-    where.add_argument("--retries", metavar="N", help="attempts after the first, where a retry can help (default 4)")
-    where.add_argument(
-        "--sample-deadline",
-        metavar="SECONDS",
-        dest="sample_deadline_s",
-        help="seconds per answer, all attempts and waits together (default 600)",
-    )
-    where.add_argument(
-        "--deadline",
-        metavar="SECONDS",
-        dest="deadline_s",
-        help="seconds after which nothing more is asked: no pass then",
-    )
-    where.add_argument("--requests-per-minute", metavar="N", help="calls started per minute (default: no limit)")
-    where.add_argument("--tokens-per-minute", metavar="N", help="tokens per minute (default: no limit)")
-    where.add_argument("--out", metavar="RUN", help="the run file to write (default .aigate/runs/SUITE/VERSION.jsonl)")
     where.add_argument("--resume", action="store_true", help="go on with the interrupted or stopped run in --out")
     where.add_argument(
         "--early-stop",
@@ -122,21 +114,20 @@ def add_parser(commands: Any) -> None:
     )
     where.add_argument("--quiet", action="store_true", help="no progress")
     costs = parser.add_argument_group("what it may cost; a cap that is reached ends the run without a pass, resumably")
-    costs.add_argument("--max-cost", metavar="USD", help="make no call that could bring the cost above this")
-    costs.add_argument("--max-calls", metavar="N", help="calls at most, retries and judges included")
-    costs.add_argument("--max-tokens", metavar="N", help="tokens sent and received at most")
-    costs.add_argument("--price", metavar="IN,OUT", help="USD per million tokens, where the table lacks the model")
-    costs.add_argument("--prices", metavar="FILE", help="a price table of your own (TOML)")
-    costs.add_argument(
-        "--journal", metavar="FILE", help="where paid answers are kept and looked for (default .aigate/journal.sqlite)"
+    add_caps(costs)
+    add_journal(costs)
+    many = parser.add_argument_group("running on many machines (extra dask)")
+    many.add_argument(
+        "--engine",
+        metavar="local|dask",
+        help="dask: workers of a Dask cluster ask and judge; everything else, and the verdict, stays the same",
     )
-    costs.add_argument(
-        "--no-journal",
-        action="store_const",
-        const="",
-        dest="journal",
-        help="keep no answers, and take none that were kept: everything is asked",
+    many.add_argument(
+        "--dask-scheduler",
+        metavar="ADDRESS",
+        help="the cluster's scheduler, tcp://HOST:8786 (default: workers are started on this machine)",
     )
+    many.add_argument("--dask-workers", metavar="N", help="workers to start on this machine (default: one per CPU)")
     add_format(parser)
     parser.set_defaults(run=run)
 
@@ -144,21 +135,29 @@ def add_parser(commands: Any) -> None:
 def run(arguments: argparse.Namespace, context: Context) -> int:
     """Evaluate and decide."""
     from aigate.cli.output import deliver
+    from aigate.running.uploading import file_of
 
     evaluation = planned(arguments, context)
     try:
-        candidate, verdict = decided(evaluation, arguments, context)
+        candidate, verdict, evaluation = decided(evaluation, arguments, context)
     except KeyboardInterrupt:
-        kept = f"aigate: interrupted; what was answered is kept in {evaluation.out}"
+        kept = f"aigate: interrupted; what was answered is kept in {file_of(evaluation.out)}"
         print(f"{kept}\n  next: the same command with --resume --out {evaluation.out}", file=context.stderr)
         return 130
-    shown = {"stored": evaluation.out, "suite": evaluation.found.suite.path}
-    return deliver(verdict, candidate, evaluation.baseline, arguments=arguments, context=context, **shown)
+    return deliver(
+        verdict,
+        candidate,
+        evaluation.baseline,
+        arguments=arguments,
+        context=context,
+        stored=evaluation.out,
+        suite=evaluation.found.suite.path,
+    )
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Everything looked up, checked and planned; nothing asked yet.
+    """Everything looked up, checked and planned; nothing but a changed judge was asked yet.
 
     Attributes:
         found: The suite and the settings in force.
@@ -166,7 +165,7 @@ class Evaluation:
         policy: What decides.
         baseline: The run the candidate will be held against; None without one.
         anchor: An older run beside the baseline; None without one.
-        out: The run file that will be written.
+        out: The run file that will be written, a path or a URL.
     """
 
     found: Chosen
@@ -174,7 +173,7 @@ class Evaluation:
     policy: Policy
     baseline: Run | None
     anchor: Run | None
-    out: Path
+    out: str
 
 
 def planned(arguments: argparse.Namespace, context: Context) -> Evaluation:
@@ -183,46 +182,64 @@ def planned(arguments: argparse.Namespace, context: Context) -> Evaluation:
     Raises:
         UsageError: Something is wrong; nothing was asked.
     """
+    from aigate.cli.rejudging import judged_alike
+    from aigate.running.uploading import file_of
+
+    tell = partial(_note, context=context)
     found, prepared, policy = _prepared(arguments, context)
     baseline, anchor = _baseline(found, context), named_anchor(found, explicit=found.given("anchor"))
-    out = Path(arguments.out or _default_out(found, prepared))
+    out = arguments.out or _default_out(found, prepared)
     _refuse_to_overwrite(out, {"baseline": baseline, "anchor": anchor})
+    report_file(arguments, (baseline, anchor))
+    baseline, anchor = judged_alike((baseline, anchor), prepared, policy, out=file_of(out), tell=tell)
     conditions = _planned(found, prepared, policy, baseline=baseline, anchor=anchor, context=context)
     _tell_costs(found, conditions, baseline, out=out, resume=arguments.resume, context=context)
     return Evaluation(found, conditions, policy, baseline, anchor, out)
 
 
-def decided(evaluation: Evaluation, arguments: argparse.Namespace, context: Context) -> tuple[Run, Verdict]:
+def decided(evaluation: Evaluation, arguments: argparse.Namespace, context: Context) -> tuple[Run, Verdict, Evaluation]:
     """Ask what was planned, and decide.
+
+    Returns:
+        The candidate, the verdict, and what it rests on: baselines are judged anew where the judge drifted.
 
     Raises:
         KeyboardInterrupt: Stopped; the run file is resumable.
     """
     from aigate.cli.progress import progress_for
+    from aigate.cli.rejudging import drifted_metrics, judged_anew
     from aigate.gating.decision import gate
     from aigate.running.evaluation import execute
+    from aigate.running.uploading import file_of
 
     conditions, out = evaluation.conditions, evaluation.out
+    baseline, anchor = evaluation.baseline, evaluation.anchor
     total, looks = conditions.plan.repeats * len(conditions.plan.samples), _told_looks(conditions)
     with progress_for(context.stderr, total=total, planned=looks, quiet=arguments.quiet) as progress:
         looked = None if progress is None else progress.looked
         candidate = execute(conditions, out, resume=arguments.resume, progress=progress, looked=looked)
+    for told in conditions.engine.notes if conditions.engine else ():
+        _note(told, context)
     if conditions.budget is not None and conditions.budget.exhausted:
         _note(f"{conditions.budget.exhausted}; go on with a higher cap and --resume --out {out}", context)
-    return candidate, gate(candidate, evaluation.policy, baseline=evaluation.baseline, anchor=evaluation.anchor)
+    verdict = gate(candidate, evaluation.policy, baseline=baseline, anchor=anchor)
+    if drifted := drifted_metrics(verdict, candidate, evaluation.policy):
+        tell = partial(_note, context=context)
+        baseline, anchor = judged_anew((baseline, anchor), drifted, conditions, candidate, out=file_of(out), tell=tell)
+        verdict = gate(candidate, evaluation.policy, baseline=baseline, anchor=anchor)
+    return candidate, verdict, replace(evaluation, baseline=baseline, anchor=anchor)
 
 
 def _prepared(arguments: argparse.Namespace, context: Context) -> tuple[Chosen, Conditions, Policy]:
     """Everything looked up and checked; nothing asked yet."""
-    from dataclasses import replace
-
     from aigate.gating.run_metrics import run_metric_names
-    from aigate.running.evaluation import prepare, primary_metric, scorers_of
+    from aigate.running.evaluation import prepare, primary_metric
+    from aigate.running.judges import named_judges, scorers_of
 
-    provider = _implied_provider(arguments)
+    provider = implied_provider(arguments)
     flags = {key: getattr(arguments, key) for key in SETTINGS}
-    found = chosen(context, {**flags, "provider": provider})
-    scorers = scorers_of(found.suite)
+    found = chosen(context, {**flags, "provider": provider, "engine": _implied_engine(arguments)})
+    scorers = scorers_of(found.suite, named_judges(found.suite, judge_choices(found)))
     policy = policy_in_force(found, primary_metric(found.suite, scorers))
     policy = replace(policy, strict=policy.strict or arguments.strict)
     policy.require_metrics(
@@ -231,11 +248,11 @@ def _prepared(arguments: argparse.Namespace, context: Context) -> tuple[Chosen, 
         found.suite.tags,
         where=str(found.suite.path / "suite.toml"),
     )
-    choices = replace(_choices(arguments, found), policy=policy.to_dict())
+    choices = replace(choices_from(arguments, found), policy=policy.to_dict())
     return found, prepare(found.suite, choices, environ=context.environ), policy
 
 
-def _implied_provider(arguments: argparse.Namespace) -> str | None:
+def implied_provider(arguments: argparse.Namespace) -> str | None:
     """The provider that the flags ask for: by name, or by an option that only one of them has.
 
     Raises:
@@ -245,7 +262,7 @@ def _implied_provider(arguments: argparse.Namespace) -> str | None:
 
     asked = {"--provider": arguments.provider} if arguments.provider else {}
     asked |= {
-        flag: name for flag, name in IMPLIED.items() if getattr(arguments, flag[2:].replace("-", "_")) is not None
+        flag: name for flag, name in IMPLIED.items() if getattr(arguments, flag[2:].replace("-", "_"), None) is not None
     }
     if len(set(asked.values())) > 1:
         told = ", ".join(f"{flag} ({name})" for flag, name in asked.items())
@@ -253,7 +270,26 @@ def _implied_provider(arguments: argparse.Namespace) -> str | None:
     return next(iter(asked.values()), None)
 
 
-def _choices(arguments: argparse.Namespace, found: Chosen) -> Choices:
+def _implied_engine(arguments: argparse.Namespace) -> str | None:
+    """The engine that the flags ask for.
+
+    Raises:
+        UsageError: A flag of a cluster, and the engine that has none, or two clusters.
+    """
+    from aigate.errors import UsageError
+
+    flags = {"--dask-scheduler": arguments.dask_scheduler, "--dask-workers": arguments.dask_workers}
+    given = [flag for flag, value in flags.items() if value is not None]
+    if given and arguments.engine == "local":
+        raise UsageError(f"{given[0]} has no meaning with --engine local", hint="leave one of the two out")
+    if len(given) > 1:
+        raise UsageError("--dask-workers starts workers here, --dask-scheduler uses others", hint="leave one out")
+    engine: str | None = arguments.engine
+    return "dask" if given else engine
+
+
+def choices_from(arguments: argparse.Namespace, found: Chosen) -> Choices:
+    """What flags and settings choose."""
     from aigate.running.evaluation import Choices, JournalAt
 
     return Choices(
@@ -276,6 +312,10 @@ def _choices(arguments: argparse.Namespace, found: Chosen) -> Choices:
         price=found["price"],
         prices=None if found["prices"] is None else Path(found["prices"]),
         journal=JournalAt(Path(found["journal"]), found["journal-days"]) if found["journal"] else None,
+        judge=judge_choices(found),
+        engine=found["engine"],
+        dask_scheduler=found["dask-scheduler"],
+        dask_workers=found["dask-workers"],
     )
 
 
@@ -309,7 +349,7 @@ def _option(text: str) -> tuple[str, Any]:
 
 def _baseline(found: Chosen, context: Context) -> Run | None:
     """The baseline, where there is one: prompts and provider versions are held against it whatever the policy says."""
-    run = named_baseline(found.suite, found["baseline"], explicit=found.asked_for("baseline"))
+    run = named_baseline(found, found["baseline"], explicit=found.asked_for("baseline"))
     if run is None and found.given("baseline"):
         told = f"{found.settings['baseline'].origin} names the baseline '{found['baseline']}', which does not exist"
         _note(told, context)
@@ -330,7 +370,8 @@ def _planned(
         samples, policy, baseline, repeats=prepared.plan.repeats, max_repeats=max_repeats, early_stop=early_stop
     )
     _tell_power(prepared, policy, baseline, most_repeats=max_repeats, context=context)
-    stops = early_stop and not is_offline(prepared.plan.provider)  # what calls nothing is answered whole
+    calls = bool(prepared.plan.judges) or not is_offline(prepared.plan.provider)
+    stops = early_stop and calls  # what calls nothing is answered whole
     settled = settled_by(policy, baseline, anchor) if stops else None
     return with_looks(prepared, looks, settled=settled, first=asked_first(samples, policy))
 
@@ -382,58 +423,74 @@ def _tell_power(
         UsageError: The policy is strict, and a margin is smaller than what can be seen.
     """
     from aigate.errors import UsageError
-    from aigate.gating.planning import power_warnings, provider_bump_warning, strict_problems
+    from aigate.gating.planning import measuring_warnings, power_warnings, provider_bump_warning, strict_problems
 
     samples = prepared.plan.samples
     planned = {"repeats": prepared.plan.repeats, "most_repeats": most_repeats}
     if policy.strict and (problems := strict_problems(policy, samples, baseline, **planned)):
         raise UsageError(f"strict: {'; '.join(problems)}", hint="'aigate goldens power' shows what this suite can see")
     bump = provider_bump_warning(policy, prepared.header, baseline)
-    for warning in (*power_warnings(policy, samples, baseline, **planned), *((bump,) if bump else ())):
+    measured = measuring_warnings(policy, prepared.header, baseline, priced=prepared.plan.price is not None)
+    for warning in (*power_warnings(policy, samples, baseline, **planned), *((bump,) if bump else ()), *measured):
         _note(warning, context)
 
 
 def _tell_costs(
-    found: Chosen, conditions: Conditions, baseline: Run | None, *, out: Path, resume: bool, context: Context
+    found: Chosen, conditions: Conditions, baseline: Run | None, *, out: str, resume: bool, context: Context
 ) -> None:
     """Say what is about to be asked, and what it will cost, before the first call. Nothing of what is offline."""
+    from aigate.running.evaluation import goes_on
+    from aigate.running.uploading import file_of
+
+    told = [*_answer_estimates(conditions, baseline), *_judge_estimates(conditions, baseline)]
+    if told and not resume and goes_on(conditions, out):
+        _note(f"going on with the interrupted run in {file_of(out)}; what it holds is not asked again", context)
+    kept = f"; what stands in {found['journal']} costs nothing" if conditions.journal else ""
+    for line in told:
+        _note(f"{line}{kept}", context)
+
+
+def _answer_estimates(conditions: Conditions, baseline: Run | None) -> Iterable[Estimate]:
+    """What the answers will cost; nothing of what is offline."""
     from aigate.providers.base import is_offline
     from aigate.running.budget import estimate
-    from aigate.running.evaluation import goes_on
 
     plan = conditions.plan
     model = plan.provider.describe().get("model")
-    if is_offline(plan.provider) or not isinstance(model, str):
-        return
-    if not resume and goes_on(conditions, out):
-        _note(f"going on with the interrupted run in {out}; what it holds is not asked again", context)
-    first = conditions.header.looks.looks[0].repeats if conditions.header.looks else plan.repeats
-    told = estimate(
-        [plan.render(sample) for sample in plan.samples],
-        repeats=first,
+    if not is_offline(plan.provider) and isinstance(model, str):
+        yield estimate(
+            [plan.render(sample) for sample in plan.samples],
+            repeats=_first_repeats(conditions),
+            most_repeats=plan.repeats,
+            parameters=plan.parameters,
+            price=plan.price,
+            model=model,
+            baseline=baseline,
+        )
+
+
+def _judge_estimates(conditions: Conditions, baseline: Run | None) -> Iterable[Estimate]:
+    """What judging the answers will cost."""
+    if not conditions.plan.judges:
+        return ()
+    from aigate.running.judging import estimate_judging
+
+    plan = conditions.plan
+    return estimate_judging(
+        plan.scorers,
+        plan.judges,
+        plan.samples,
+        repeats=_first_repeats(conditions),
         most_repeats=plan.repeats,
-        parameters=plan.parameters,
-        price=plan.price,
-        model=model,
         baseline=baseline,
+        anchors=plan.judge_anchors,
     )
-    kept = f"; answers that stand in {found['journal']} cost nothing" if conditions.journal else ""
-    _note(f"{told}{kept}", context)
 
 
-def _note(text: str, context: Context) -> None:
-    """Tell something that changes nothing, wrapped like the verdict."""
-    from textwrap import wrap
-
-    from rich.text import Text
-
-    from aigate.reports.terminal import console_for
-    from aigate.reports.text import printable
-
-    console = console_for(context.stderr, environ_columns=context.environ.get("COLUMNS"))
-    with suppress(OSError):  # nobody reads on (`2>&1 | head -1`): what changes nothing does not end the run
-        for line in wrap(printable(f"note: {text}"), console.width):  # rich leaves a space where it breaks a line
-            console.print(Text(line))
+def _first_repeats(conditions: Conditions) -> int:
+    """The answers per sample that are asked for in any case."""
+    looks = conditions.header.looks
+    return looks.looks[0].repeats if looks else conditions.plan.repeats
 
 
 def _told_looks(conditions: Conditions) -> int:
@@ -441,14 +498,24 @@ def _told_looks(conditions: Conditions) -> int:
     return 0 if conditions.settled is None or conditions.header.looks is None else len(conditions.header.looks.looks)
 
 
-def _default_out(found: Chosen, conditions: Conditions) -> Path:
-    return Path(found["out-dir"]) / found.suite.name / f"{conditions.header.version.tag}.jsonl"
+def _default_out(found: Chosen, conditions: Conditions) -> str:
+    from aigate.stores import joined
+
+    return joined(joined(found["out-dir"], found.suite.name), f"{conditions.header.version.tag}.jsonl")
 
 
-def _refuse_to_overwrite(out: Path, used: Mapping[str, Run | None]) -> None:
+def _refuse_to_overwrite(out: str, used: Mapping[str, Run | None]) -> None:
     from aigate.errors import UsageError
 
-    written = {out.resolve(), out.with_name(f"{out.name}.previous").resolve()}
+    written = {_place(out), _place(f"{out}.previous")}
     for name, run in used.items():
-        if run is not None and run.source and Path(run.source).resolve() in written:
+        if run is not None and run.source and _place(run.source) in written:
             raise UsageError(f"--out {out} would write over the {name}", hint="choose another --out")
+
+
+def _place(text: str) -> str:
+    """A path or URL in the one form that tells whether two are the same."""
+    from aigate.stores import local_path
+
+    path = local_path(text)
+    return text if path is None else str(path.resolve())

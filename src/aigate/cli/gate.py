@@ -41,8 +41,10 @@ def add_parser(commands: Any) -> None:
 
 def add_run_and_baseline(parser: argparse.ArgumentParser) -> None:
     """A run, what it is held against, and by which policy."""
-    parser.add_argument("candidate", metavar="RUN", help="the run under test")
-    parser.add_argument("--baseline", metavar="NAME|RUN", help="a run file, or the name of a baseline of --suite")
+    parser.add_argument("candidate", metavar="RUN", help="the run under test: a path or a URL")
+    parser.add_argument(
+        "--baseline", metavar="NAME|RUN", help="a run file or URL, or a baseline of --suite by its name"
+    )
     parser.add_argument("--anchor", metavar="NAME|RUN", help="an older run beside the baseline (default anchor)")
     parser.add_argument(
         "--strict", action="store_true", help="count what was not seen against a pass: see aigate goldens power"
@@ -76,10 +78,12 @@ def folder_of(candidate: Run, arguments: argparse.Namespace, context: Context) -
 def decided(arguments: argparse.Namespace, context: Context) -> tuple[Run, Run | None, Run | None, Policy]:
     """Candidate, baseline, anchor and the policy that the arguments name.
 
-    The policy is the one stored in the candidate's run; with `--suite`, the one that suite has now.
+    The policy and the calibrations of judges are those stored in the candidate's run; with `--suite`, those that suite
+    has now.
     """
     from dataclasses import replace
 
+    from aigate.scorers.calibration import calibrations_in
     from aigate.storing.runs import load_run
 
     candidate = load_run(arguments.candidate)
@@ -91,8 +95,13 @@ def decided(arguments: argparse.Namespace, context: Context) -> tuple[Run, Run |
         found = chosen(without_threshold(context), flags)
         require_same_suite(candidate, found.suite)
         policy = policy_in_force(found, candidate.header.primary_metric)
-        baseline = named_baseline(found.suite, found["baseline"], explicit=arguments.baseline is not None)
+        baseline = named_baseline(found, found["baseline"], explicit=arguments.baseline is not None)
         anchor = named_anchor(found, explicit=arguments.anchor is not None)
+        header = replace(
+            candidate.header,
+            calibrations=calibrations_in(found.suite.path, [spec.metric for spec in candidate.header.metrics]),
+        )
+        candidate = replace(candidate, header=header)
     return candidate, baseline, anchor, replace(policy, strict=True) if arguments.strict else policy
 
 
@@ -126,7 +135,7 @@ def _baselines(arguments: argparse.Namespace, context: Context, candidate: Run) 
     ours = found.suite.digest == candidate.header.suite_digest
     if arguments.baseline is None and not ours:
         return None, None if arguments.anchor is None else load_run(arguments.anchor)
-    baseline = named_baseline(found.suite, found["baseline"], explicit=arguments.baseline is not None)
+    baseline = named_baseline(found, found["baseline"], explicit=arguments.baseline is not None)
     if arguments.anchor is None and not ours:
         return baseline, None
     return baseline, named_anchor(found, explicit=arguments.anchor is not None)

@@ -94,11 +94,14 @@ def _with_scorers_and_policy(path: Path, context: Context) -> tuple[list[str], l
     from aigate.gating.policy import Policy
     from aigate.gating.run_metrics import run_metric_names
     from aigate.goldens.suite import load_suite
-    from aigate.running.evaluation import primary_metric, scorers_of
+    from aigate.running.evaluation import primary_metric
+    from aigate.running.judges import scorers_of
+    from aigate.scorers.calibration import calibrations_in
 
     where = f"{path / 'suite.toml'}: [policy]"
     try:
         suite = load_suite(path, root=context.cwd)
+        calibrations_in(path, ())
         scorers = scorers_of(suite)
         primary_metric(suite, scorers)
         if suite.config.policy is None:

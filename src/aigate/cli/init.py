@@ -194,7 +194,7 @@ def _first_baseline(suite: str, context: Context) -> None:
     out = context.cwd / ".aigate" / "runs" / Path(suite).name / "first.jsonl"
     arguments = parse(["eval", "--suite", suite, "--out", str(out), "--quiet", "--no-early-stop"])
     evaluation = planned(arguments, _silent(context))
-    candidate, _ = decided(evaluation, arguments, _silent(context))
+    candidate, _, _ = decided(evaluation, arguments, _silent(context))
     promotion, _ = promoted(candidate, chosen(without_threshold(context), {"suite": suite}), context)
     told = f"{len(candidate)} samples answered offline by {promotion.version}"
     print(f"ran    {suite}: {told}; now the baseline '{promotion.name}'", file=context.stdout)

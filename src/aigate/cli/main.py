@@ -34,7 +34,10 @@ exit codes: 0 pass, 1 fail, 2 usage or configuration, 3 inconclusive, 4 error (c
 
 example: aigate eval --suite goldens/support-faq --threshold 0.85
 """
-COMMANDS = ("init", "eval", "gate", "compare", "baseline", "goldens", "journal", "report", "config", "explain")
+COMMANDS = (
+    *("init", "eval", "gate", "compare", "bench", "baseline", "goldens", "judge", "journal", "report", "config"),
+    "explain",
+)
 
 
 @dataclass(frozen=True)

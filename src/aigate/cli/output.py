@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from aigate.reports.documents import Shown
     from aigate.reports.story import Story
 
-__all__ = ["deliver", "show_story", "shown_of"]
+__all__ = ["deliver", "note", "show_story", "shown_of", "write_html"]
 
 
 def deliver(
@@ -28,30 +29,34 @@ def deliver(
     *,
     arguments: argparse.Namespace,
     context: Context,
-    stored: Path | None = None,
+    stored: str | None = None,
     suite: Path | None = None,
 ) -> int:
-    """Show the verdict, write the document that was asked for, and give the exit code.
+    """Show the verdict, write the documents that were asked for, and give the exit code.
 
     Args:
         verdict: What was decided.
         candidate: The run under test.
         baseline: The run it was held against.
-        arguments: The command's; `format` names the document.
+        arguments: The command's; `format` names the document, `report` the HTML file.
         context: Where to write.
         stored: The run file, where this command wrote it.
         suite: The suite's folder, where it is known.
     """
+    from aigate.cli.options import report_file
     from aigate.reports.documents import document
     from aigate.reports.story import tell
 
     if arguments.format and sys.stdout is None:
         raise UsageError("standard output is closed: the document cannot be delivered", hint="leave out --format")
+    report = report_file(arguments, (candidate, baseline))
     story = tell(verdict, candidate, baseline)
     if path := stored or candidate.source:
         named = f"promote {shlex.quote(str(path))}"
         story = replace(story, next_steps=tuple(step.replace("promote RUN", named) for step in story.next_steps))
     shown = shown_of(story, candidate, baseline, suite=suite, context=context)
+    if report is not None:
+        write_html(report, story, candidate, baseline)
     if arguments.format == "github":
         _deliver_to_github(shown, context)
         return verdict.exit_code
@@ -62,10 +67,35 @@ def deliver(
         show_story(story, context)
         if stored is not None:
             print(f"run: {stored}", file=context.stderr)
+        if report is not None:
+            print(f"report: {report}", file=context.stderr)
     except OSError:  # nobody reads on (`2>&1 | head -1`): that takes a pass back, and nothing else
         if verdict:
             raise
     return verdict.exit_code
+
+
+def write_html(path: Path, story: Story, candidate: Run, baseline: Run | None) -> None:
+    """Put the HTML report in place, whole."""
+    from aigate.files import write_atomically
+    from aigate.reports.html import html_pieces
+
+    write_atomically(path, (piece.encode("utf-8") for piece in html_pieces(story, candidate, baseline)))
+
+
+def note(text: str, context: Context) -> None:
+    """Tell something that changes nothing, wrapped like the verdict."""
+    from textwrap import wrap
+
+    from rich.text import Text
+
+    from aigate.reports.terminal import console_for
+    from aigate.reports.text import printable
+
+    console = console_for(context.stderr, environ_columns=context.environ.get("COLUMNS"))
+    with suppress(OSError):  # nobody reads on (`2>&1 | head -1`): what changes nothing does not end the run
+        for line in wrap(printable(f"note: {text}"), console.width):  # rich leaves a space where it breaks a line
+            console.print(Text(line))
 
 
 def show_story(story: Story, context: Context, *, on_stdout: bool = False) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
-from aigate.cli.options import Chosen, add_command, add_suite, chosen, named_baseline, policy_in_force
+from aigate.cli.options import Chosen, add_command, add_suite, chosen, judge_choices, named_baseline, policy_in_force
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -114,9 +114,10 @@ def _policy(arguments: argparse.Namespace, found: Chosen) -> tuple[Policy, str]:
     from aigate.gating.checks.no_regression import NoRegression
     from aigate.gating.policy import Policy
     from aigate.gating.run_metrics import run_metric_names
-    from aigate.running.evaluation import primary_metric, scorers_of
+    from aigate.running.evaluation import primary_metric
+    from aigate.running.judges import named_judges, scorers_of
 
-    scorers = scorers_of(found.suite)
+    scorers = scorers_of(found.suite, named_judges(found.suite, judge_choices(found)))
     primary = primary_metric(found.suite, scorers)
     if found.suite.config.policy is None and found["threshold"] is None:
         policy = Policy((NoRegression(primary),))
@@ -179,7 +180,7 @@ def _baseline(found: Chosen) -> Run | None:
     """
     from aigate.errors import UsageError
 
-    run = named_baseline(found.suite, found["baseline"], explicit=found.asked_for("baseline"))
+    run = named_baseline(found, found["baseline"], explicit=found.asked_for("baseline"))
     if run is None:
         return None
     digests = {sample.id: sample.digest for sample in run.samples.values()}

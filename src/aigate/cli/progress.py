@@ -1,11 +1,12 @@
-"""Progress: a bar on a terminal, a plain line now and then in a CI log."""
+"""Progress: a bar on a terminal, a plain line now and then in a CI log. Both tell rate, cost and what is left."""
 
 from __future__ import annotations
 
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
 from aigate.core.run import Result
@@ -14,6 +15,10 @@ if TYPE_CHECKING:
     from aigate.running.evaluation import Looked
 
 __all__ = ["PlainProgress", "Progress", "progress_for"]
+
+WINDOW_S = 30.0  # the rate is that of so many seconds: a wait for a rate limit shows, and is forgotten again
+STEP_S = 0.25  # answers closer together than this are one point of it
+EARLIEST_S = 2.0  # before that, nothing is said of what is left
 
 
 class Progress(Protocol):
@@ -40,7 +45,7 @@ def progress_for(stream: TextIO, *, total: int, planned: int = 0, quiet: bool = 
     """
     if quiet:
         yield None
-    elif stream.isatty():
+    elif stream.isatty() and not _dumb(stream):
         with _bar(stream, total, planned) as bar:
             yield bar
     else:
@@ -67,16 +72,18 @@ class PlainProgress:
     ) -> None:
         self._stream, self._clock, self._every_s = stream, clock, every_s
         self._started = self._last = clock()
-        self._outcomes: Counter[str] = Counter()
+        self._tally = _Tally(started=self._started)
         self._look, self._planned = 1, planned
 
     def __call__(self, result: Result, done: int, total: int) -> None:
         """Take note of one result."""
-        _count(self._outcomes, result)
+        self._tally.count(result, done, self._clock())
         if done < total and not self._due():
             return
         look = f", {_look(self._look, self._planned)}" if done < total and self._planned > 1 else ""
-        self._print(f"{done}/{total} answered in {self._clock() - self._started:.1f} s{look}{_faults(self._outcomes)}")
+        told = "".join(f", {part}" for part in (self._tally.pace(done, total, self._planned), self._tally.cost) if part)
+        taken = self._clock() - self._started
+        self._print(f"{done}/{total} answered in {taken:.1f} s{told}{look}{self._tally.faults}")
 
     def looked(self, looked: Looked) -> None:
         """Tell what came of one planned look."""
@@ -96,11 +103,18 @@ class PlainProgress:
 @contextmanager
 def _bar(stream: TextIO, total: int, planned: int) -> Iterator[Progress]:
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-    columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.description}"))
+    columns = (BarColumn(bar_width=20), MofNCompleteColumn(), TextColumn("{task.description}", markup=False))
     with Progress(*columns, console=Console(file=stream), transient=True) as progress:
         yield _Bar(progress, total, planned)
+
+
+def _dumb(stream: TextIO) -> bool:
+    """True for a terminal that cannot move its cursor: a bar would fill it with copies of itself."""
+    from rich.console import Console
+
+    return Console(file=stream).is_dumb_terminal
 
 
 class _Bar:
@@ -109,11 +123,13 @@ class _Bar:
     def __init__(self, progress: Any, total: int, planned: int) -> None:
         self._progress = progress
         self._look, self._planned = 1, planned
-        self._outcomes: Counter[str] = Counter()
+        self._done, self._total = 0, total
+        self._tally = _Tally(started=time.monotonic())
         self._task = progress.add_task(self._told(), total=total)
 
     def __call__(self, result: Result, done: int, total: int) -> None:
-        _count(self._outcomes, result)
+        self._done, self._total = done, total
+        self._tally.count(result, done, time.monotonic())
         self._progress.update(self._task, completed=done, total=total, description=self._told())
 
     def looked(self, looked: Looked) -> None:
@@ -125,7 +141,8 @@ class _Bar:
 
     def _told(self) -> str:
         look = _look(self._look, self._planned) if self._planned > 1 else ""
-        return f"{look}{_faults(self._outcomes)}"
+        pace = self._tally.pace(self._done, self._total, self._planned)
+        return " · ".join(part for part in (pace, self._tally.cost, look) if part) + self._tally.faults
 
 
 def _look(number: int, planned: int) -> str:
@@ -140,12 +157,72 @@ def _outcome(looked: Looked) -> str:
     return f"{look}: not decided yet"
 
 
-def _count(outcomes: Counter[str], result: Result) -> None:
-    outcomes[str(result.outcome)] += 1
-    outcomes["from the journal"] += result.response is not None and result.response.journaled_at is not None
+@dataclass
+class _Tally:
+    """What came so far.
+
+    Attributes:
+        started: When the run began, on the clock of `count`.
+        outcomes: How many answers ended how.
+        cost_usd: What answers of this run cost, of those whose cost is known.
+        unpriced: Answers of this run that do not tell their cost.
+    """
+
+    started: float
+    outcomes: Counter[str] = field(default_factory=Counter)
+    cost_usd: float = 0.0
+    unpriced: int = 0
+    _recent: deque[tuple[float, int]] = field(default_factory=deque)
+
+    def count(self, result: Result, done: int, now: float) -> None:
+        """Take note of one result."""
+        self.outcomes[str(result.outcome)] += 1
+        if (response := result.response) is not None:
+            journaled = response.journaled_at is not None
+            self.outcomes["from the journal"] += journaled
+            self.unpriced += not journaled and response.cost_usd is None
+            self.cost_usd += 0.0 if journaled else response.cost_usd or 0.0
+        recent = self._recent = self._recent or deque([(self.started, 0)])
+        if len(recent) > 2 and now - recent[-2][0] < STEP_S:
+            recent.pop()
+        recent.append((now, done))
+        while len(recent) > 2 and now - recent[1][0] > WINDOW_S:
+            recent.popleft()
+
+    def pace(self, done: int, total: int, planned: int) -> str:
+        """Answers per second and the time that is left, in words; empty at the end, and while it is too early."""
+        if not self._recent or done >= total or self._recent[-1][0] - self.started < EARLIEST_S:
+            return ""
+        (since, before), (now, _) = self._recent[0], self._recent[-1]
+        if done <= before:
+            return ""
+        rate = (done - before) / max(now - since, 1e-9)
+        return f"{rate:.3g}/s, {'at most ' if planned > 1 else ''}{_duration((total - done) / rate)} left"
+
+    @property
+    def cost(self) -> str:
+        """What was spent, in words; empty where no answer tells its cost."""
+        if not self.cost_usd:
+            return ""
+        return f"{'at least ' if self.unpriced else ''}${self.cost_usd:.{2 if self.cost_usd >= 1 else 4}f}"
+
+    @property
+    def faults(self) -> str:
+        """What went wrong so far and what was not asked for, in words; empty when there was nothing of either."""
+        kinds = {name: count for name, count in self.outcomes.items() if count and name != "scored"}
+        told = [f"{count} {name.replace('_', ' ')}" for name, count in kinds.items()]
+        return f" ({', '.join(told)})" if told else ""
 
 
-def _faults(outcomes: Counter[str]) -> str:
-    """What went wrong so far and what was not asked for, in words; empty when there was nothing of either."""
-    told = [f"{count} {name.replace('_', ' ')}" for name, count in outcomes.items() if count and name != "scored"]
-    return f" ({', '.join(told)})" if told else ""
+def _duration(seconds: float) -> str:
+    """Seconds as people say them.
+
+    >>> _duration(9.2), _duration(75), _duration(7260)
+    ('9 s', '1 min 15 s', '2 h 1 min')
+    """
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    minutes, seconds_left = divmod(whole, 60)
+    hours, minutes_left = divmod(minutes, 60)
+    return f"{hours} h {minutes_left} min" if hours else f"{minutes} min {seconds_left} s"

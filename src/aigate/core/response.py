@@ -102,6 +102,8 @@ class Response:
         scores: Scores that others computed (people, another tool), by name.
         attempts: Calls made for it, retries included; at least 1.
         retry_wait_s: Seconds spent waiting between attempts.
+        longest_failed_s: Seconds of the longest attempt that failed through the candidate, at least its timeout where
+            it timed out; 0.0 without one. Where a retry answered, this is what the answer's latency does not tell.
         journaled_at: When the answer was given, where it was taken from the journal instead of asked for: UTC, ISO
             8601; None for an answer of this run. Such an answer has no latency: nobody waited for it.
     """
@@ -120,6 +122,7 @@ class Response:
     scores: Mapping[str, float] = field(default_factory=dict)
     attempts: int = 1
     retry_wait_s: float = 0.0
+    longest_failed_s: float = 0.0
     journaled_at: str | None = None
 
     def __post_init__(self) -> None:
@@ -139,7 +142,7 @@ class Response:
     @property
     def plain(self) -> bool:
         """True when every field is a text, a finite number or nothing: JSON can hold it, without looking further."""
-        return not self.scores and all(_plain(getattr(self, name)) for name in ("output", *_OPTIONAL, "retry_wait_s"))
+        return not self.scores and all(_plain(getattr(self, name)) for name in ("output", *_OPTIONAL, *_WAITS))
 
     def to_dict(self) -> dict[str, Any]:
         """The response as JSON; fields at their default are left out."""
@@ -156,6 +159,8 @@ class Response:
         if self.attempts != 1 or self.retry_wait_s:
             whole["attempts"] = self.attempts
             whole["retry_wait_s"] = self.retry_wait_s
+        if self.longest_failed_s:
+            whole["longest_failed_s"] = self.longest_failed_s
         return whole
 
     @classmethod
@@ -176,6 +181,7 @@ class Response:
             scores=row.get("scores") or {},
             attempts=row.get("attempts", 1),
             retry_wait_s=row.get("retry_wait_s", 0.0),
+            longest_failed_s=row.get("longest_failed_s", 0.0),
             **{name: row.get(name) for name in _OPTIONAL},
         )
 
@@ -191,6 +197,9 @@ _OPTIONAL = (
     "fingerprint",
     "journaled_at",
 )
+
+
+_WAITS = ("retry_wait_s", "longest_failed_s")
 
 
 def _plain(value: object) -> bool:

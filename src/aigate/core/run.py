@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from aigate.core.display import Displayed
 from aigate.core.ledger import Ledger, Outcome
 from aigate.core.looks import LookPlan, unit_order
 from aigate.core.response import Response
@@ -14,10 +15,133 @@ from aigate.core.sample import Sample
 from aigate.core.score import MetricSpec, ScoreOrNot, score_from_dict
 from aigate.core.version import VersionId
 
-__all__ = ["RUN_FORMAT", "Result", "Run", "RunHeader"]
+__all__ = ["RUN_FORMAT", "AnchorScore", "AnchorsJudged", "JudgeUse", "Result", "Run", "RunHeader"]
 
 RUN_FORMAT = "aigate.run/1"
 MOST_REPEATS = 10_000  # more are a broken header, which would otherwise take all memory
+
+
+@dataclass(frozen=True, slots=True)
+class JudgeUse:
+    """What one metric's judge was asked for one answer, and what it cost: told apart from the answer's own cost.
+
+    Attributes:
+        calls: Calls made, retries and further attempts included.
+        from_journal: Questions whose reply was given before this run, and taken from the journal: it cost nothing now.
+        input_tokens: Tokens sent by the calls that told; of this run only.
+        output_tokens: Tokens received.
+        cost_usd: US dollars; None where the price is not known.
+        served_models: The models that the endpoint says it served, sorted; those of journaled replies too.
+        steering: What in the answer is meant for its judge, in words; empty where nothing is.
+    """
+
+    calls: int = 0
+    from_journal: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost_usd: float | None = None
+    served_models: tuple[str, ...] = ()
+    steering: tuple[str, ...] = ()
+
+    def plus(self, other: JudgeUse) -> JudgeUse:
+        """Both together; a cost that is not known adds nothing to one that is."""
+        costs = [cost for cost in (self.cost_usd, other.cost_usd) if cost is not None]
+        return JudgeUse(
+            calls=self.calls + other.calls,
+            from_journal=self.from_journal + other.from_journal,
+            input_tokens=self.input_tokens + other.input_tokens,
+            output_tokens=self.output_tokens + other.output_tokens,
+            cost_usd=sum(costs) if costs else None,
+            served_models=tuple(sorted({*self.served_models, *other.served_models})),
+            steering=tuple(dict.fromkeys((*self.steering, *other.steering))),
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """The use as JSON."""
+        whole = {
+            "calls": self.calls,
+            "from_journal": self.from_journal,
+            "input_tokens": self.input_tokens,
+            "output_tokens": self.output_tokens,
+            "cost_usd": self.cost_usd,
+            "served_models": list(self.served_models),
+        }
+        return {**whole, "steering": list(self.steering)} if self.steering else whole
+
+    @classmethod
+    def from_dict(cls, row: Mapping[str, Any]) -> JudgeUse:
+        """The inverse of `to_dict`.
+
+        Raises:
+            KeyError, TypeError, ValueError: The row is no use of a judge.
+        """
+        counts = {name: row[name] for name in ("calls", "from_journal", "input_tokens", "output_tokens")}
+        if not all(type(count) is int and count >= 0 for count in counts.values()):
+            raise ValueError(f"a judge's calls and tokens are counts, got {counts!r}")
+        served, steering = tuple(row["served_models"]), tuple(row.get("steering", ()))
+        return cls(**counts, cost_usd=row["cost_usd"], served_models=served, steering=steering)
+
+
+@dataclass(frozen=True, slots=True)
+class AnchorScore:
+    """What a judge said in this run of one labelled answer.
+
+    Attributes:
+        id: Which anchor.
+        digest: Of the whole row: one that was edited is another anchor.
+        label: The score it deserves.
+        score: The score it got; None where the judge gave none.
+        why: Why it gave none.
+    """
+
+    id: str
+    digest: str
+    label: float
+    score: float | None
+    why: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The anchor as JSON."""
+        whole = {"id": self.id, "digest": self.digest, "label": self.label, "score": self.score}
+        return {**whole, "why": self.why} if self.why else whole
+
+    @classmethod
+    def from_dict(cls, row: Mapping[str, Any]) -> AnchorScore:
+        """The inverse of `to_dict`.
+
+        Raises:
+            KeyError, TypeError, ValueError: The row is none.
+        """
+        found = cls(row["id"], row["digest"], float(row["label"]), row["score"], row.get("why", ""))
+        if found.score is not None and not 0.0 <= found.score <= 1.0:
+            raise ValueError(f"anchor {found.id!r}: the score {found.score!r} lies outside [0, 1]")
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class AnchorsJudged:
+    """What one metric's judge said of all its anchors, and what that cost.
+
+    Attributes:
+        rows: In the order of the suite's file.
+        use: What the judge was asked for them.
+    """
+
+    rows: tuple[AnchorScore, ...]
+    use: JudgeUse = field(default_factory=JudgeUse)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The anchors as JSON."""
+        return {"rows": [row.to_dict() for row in self.rows], "use": self.use.to_dict()}
+
+    @classmethod
+    def from_dict(cls, row: Mapping[str, Any]) -> AnchorsJudged:
+        """The inverse of `to_dict`.
+
+        Raises:
+            KeyError, TypeError, ValueError: The row is none.
+        """
+        return cls(tuple(AnchorScore.from_dict(found) for found in row["rows"]), JudgeUse.from_dict(row["use"]))
 
 
 @dataclass(frozen=True)
@@ -30,6 +154,7 @@ class Result:
         outcome: How it ended; exactly one.
         response: The answer or fault; None when nothing was asked.
         scores: Per metric, a score or why there is none.
+        judging: Per judged metric, what its judge was asked.
     """
 
     sample_id: str
@@ -37,6 +162,7 @@ class Result:
     outcome: Outcome
     response: Response | None
     scores: Mapping[str, ScoreOrNot]
+    judging: Mapping[str, JudgeUse] = field(default_factory=dict)
 
     @property
     def key(self) -> tuple[str, int]:
@@ -45,13 +171,16 @@ class Result:
 
     def to_dict(self) -> dict[str, Any]:
         """The result as JSON, without its sample."""
-        return {
+        whole = {
             "id": self.sample_id,
             "repeat": self.repeat,
             "outcome": str(self.outcome),
             "response": None if self.response is None else self.response.to_dict(),
             "scores": {metric: score.to_dict() for metric, score in self.scores.items()},
         }
+        if self.judging:
+            whole["judging"] = {metric: use.to_dict() for metric, use in self.judging.items()}
+        return whole
 
     @classmethod
     def from_dict(cls, row: Mapping[str, Any]) -> Result:
@@ -67,6 +196,7 @@ class Result:
             outcome=Outcome(row["outcome"]),
             response=None if response is None else Response.from_dict(response),
             scores={metric: score_from_dict(score) for metric, score in row["scores"].items()},
+            judging={metric: JudgeUse.from_dict(use) for metric, use in row.get("judging", {}).items()},
         )
 
 
@@ -93,6 +223,12 @@ class RunHeader:
         commit: The git commit of the working tree, with `-dirty` where it had changes; None outside a checkout.
         started_at: UTC, ISO 8601.
         looks: When the run may be decided and stopped, planned before the first answer; None: at its end only.
+        load: Under which load answers were asked for: `engine`, `concurrency`, `timeout_s`, `requests_per_minute` where
+            limited. Latencies measured under another load cannot be compared. None: nothing was called, or parts of the
+            run had different ones.
+        calibrations: Per metric, how far its scorer says what people say (`aigate.scorers.calibration`), as JSON: what
+            the suite knew when the run was made.
+        rejudged_from: The digest of the run whose answers these are, judged again; None for a run of its own.
     """
 
     version: VersionId
@@ -113,6 +249,9 @@ class RunHeader:
     commit: str | None = None
     started_at: str = ""
     looks: LookPlan | None = None
+    load: Mapping[str, Any] | None = None
+    calibrations: Mapping[str, Any] = field(default_factory=dict)
+    rejudged_from: str | None = None
 
     def metric(self, name: str) -> MetricSpec | None:
         """The spec of a metric, or None when the run did not compute it."""
@@ -123,8 +262,9 @@ class RunHeader:
         return n_samples / self.suite_size if self.suite_size else 0.0
 
     def to_dict(self) -> dict[str, Any]:
-        """The header as JSON."""
+        """The header as JSON; calibrations stand in it only where there are any."""
         return {
+            **({"calibrations": dict(self.calibrations)} if self.calibrations else {}),
             "format": RUN_FORMAT,
             "version": str(self.version),
             "provider": dict(self.provider),
@@ -146,6 +286,8 @@ class RunHeader:
             "seed": self.seed,
             "commit": self.commit,
             "started_at": self.started_at,
+            **({} if self.load is None else {"load": dict(self.load)}),
+            **({} if self.rejudged_from is None else {"rejudged_from": self.rejudged_from}),
         }
 
     @classmethod
@@ -158,6 +300,8 @@ class RunHeader:
         for key, kind in _HEADER_TYPES.items():
             if not isinstance(row[key], kind):
                 raise TypeError(f"'{key}' is {type(row[key]).__name__}")
+        if not isinstance(row.get("load"), dict | None):
+            raise TypeError(f"'load' is {type(row['load']).__name__}")
         suite = row["suite"]
         if not 1 <= row["repeats"] <= MOST_REPEATS:
             raise ValueError(f"'repeats' is {row['repeats']!r}: expected 1 to {MOST_REPEATS}")
@@ -180,15 +324,19 @@ class RunHeader:
             commit=row["commit"],
             started_at=row["started_at"],
             looks=LookPlan.from_dict(row["looks"]) if row.get("looks") is not None else None,  # not there before 0.2
+            load=row.get("load"),
+            calibrations=row.get("calibrations", {}),
+            rejudged_from=row.get("rejudged_from"),
         )
 
     def same_conditions(self) -> Mapping[str, Any]:
         """All that can move an answer or a score: what two parts of one run must share.
 
         Left out: when, where and with which library versions it was begun, and how it is decided. The planned looks are
-        left out too: a run that goes on keeps the plan it was begun with.
+        left out too: a run that goes on keeps the plan it was begun with; and the load, which may change on the way.
         """
-        apart = {"started_at", "commit", "libraries", "policy", "expected_models", "primary_metric", "looks"}
+        apart = {"started_at", "commit", "libraries", "policy", "expected_models", "primary_metric"}
+        apart |= {"looks", "load", "calibrations"}
         return {key: value for key, value in self.to_dict().items() if key not in apart}
 
 
@@ -210,7 +358,7 @@ _HEADER_TYPES: Mapping[str, Any] = {
 
 
 @dataclass(frozen=True)
-class Run:
+class Run(Displayed):
     """One finished execution.
 
     Attributes:
@@ -220,6 +368,7 @@ class Run:
         digest: The run file's digest (see `aigate.core.runfile`).
         finished_at: UTC, ISO 8601.
         source: Where it was read from, for messages; not part of its identity.
+        judge_anchors: What the judge of each judged metric said of the suite's labelled answers.
     """
 
     header: RunHeader
@@ -228,6 +377,7 @@ class Run:
     digest: str
     finished_at: str = ""
     source: str = ""
+    judge_anchors: Mapping[str, AnchorsJudged] = field(default_factory=dict)
 
     @property
     def version(self) -> VersionId:

@@ -17,7 +17,7 @@ from typing import Any
 from aigate.core.digest import combined_digest, digest_of, json_line, sha256_text
 from aigate.core.json_text import strict_json
 from aigate.core.ledger import Ledger, Outcome
-from aigate.core.run import RUN_FORMAT, Result, Run, RunHeader
+from aigate.core.run import RUN_FORMAT, AnchorsJudged, Result, Run, RunHeader
 from aigate.core.sample import Sample
 from aigate.errors import RunFileError
 
@@ -50,14 +50,16 @@ class RunEncoder:
         self._outcomes.append(result.outcome)
         return self._counted(json_line(row))
 
-    def closing_line(self, *, finished_at: str) -> str:
-        """The last line: counts, ledger, time and digest."""
-        closing = {
+    def closing_line(self, *, finished_at: str, judge_anchors: Mapping[str, AnchorsJudged] | None = None) -> str:
+        """The last line: counts, ledger, time, what judges said of labelled answers where there are any, and digest."""
+        closing: dict[str, Any] = {
             "samples": len(self._known),
             "results": len(self._outcomes),
             "ledger": Ledger.of(self._outcomes).to_dict(),
             "finished_at": finished_at,
         }
+        if judge_anchors:
+            closing["judge_anchors"] = {metric: judged.to_dict() for metric, judged in judge_anchors.items()}
         return json_line({"closing": {**closing, "digest": _whole_digest(self._digests, closing)}})
 
     def _counted(self, line: str, *, prefix: str = "") -> str:
@@ -113,6 +115,7 @@ def decode(lines: Iterable[str], *, source: str) -> Run:
         digest=digest,
         finished_at=partial.closing["finished_at"],
         source=source,
+        judge_anchors=_judge_anchors(partial.closing, source),
     )
 
 
@@ -209,6 +212,13 @@ def _checked_digest(partial: PartialRun, lines: Sequence[str], source: str) -> s
     if not isinstance(closing.get("finished_at"), str):
         raise RunFileError(f"{source}: the closing line has no finished_at", hint=_ALTERED)
     return computed
+
+
+def _judge_anchors(closing: Mapping[str, Any], source: str) -> Mapping[str, AnchorsJudged]:
+    try:
+        return {metric: AnchorsJudged.from_dict(judged) for metric, judged in closing.get("judge_anchors", {}).items()}
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise RunFileError(f"{source}: the closing line's judge anchors: {_described(error)}", hint=_ALTERED) from None
 
 
 def _refuse_other_looks(header: RunHeader, source: str) -> None:

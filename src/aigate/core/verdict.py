@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Any
 
 from aigate.core.digest import digest_of
+from aigate.core.display import Displayed
 from aigate.errors import GateErrored, GateFailed, GateInconclusive
 
 __all__ = ["VERDICT_FORMAT", "CheckOutcome", "Interval", "Moved", "Reason", "Status", "Verdict", "overall", "worst"]
@@ -212,7 +213,7 @@ def overall(checks: Sequence[CheckOutcome]) -> Status:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Verdict(Displayed):
     """The decision. `bool(verdict)` is True only for a pass: inconclusive and error are False like a fail.
 
     Attributes:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from aigate.core.display import Displayed
 from aigate.core.ledger import Outcome
 from aigate.core.run import Result, Run
 from aigate.core.score import MetricSpec, Score, Unscored
@@ -17,12 +18,14 @@ from aigate.core.verdict import Reason
 from aigate.core.version import Change
 from aigate.gating.reasons import reason
 from aigate.gating.views import View, asked_repeats, part_of, views_of
+from aigate.stats.signs import sign_test
 
 __all__ = ["Comparison", "PairedScores", "Scenario", "Trials", "applies", "trials_of"]
 
 NEEDED_OVERLAP = 0.90
 TOLERATED_RELABELS = 0.02  # share of pairs whose identical outputs people or a judge may score differently
 MAX_NAMED = 5
+RELABEL_ALPHA = 0.01  # of the sign test that tells a judge that changed from one that scatters
 SHARE_OF_COPIES = 0.99  # of the samples, whose repeats are all alike, for a version to count as one that does not vary
 
 Scenario = Literal["observed", "worst", "best"]
@@ -123,7 +126,7 @@ class PairedScores:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Comparison(Displayed):
     """A candidate against a baseline.
 
     Attributes:
@@ -178,7 +181,16 @@ class Comparison:
 
     def notes(self) -> tuple[Reason, ...]:
         """What differs without forbidding the comparison."""
-        return (*self._other_samples(), *self._other_provider())
+        return (*self._judged_again(), *self._other_samples(), *self._other_provider())
+
+    def _judged_again(self) -> Iterable[Reason]:
+        """The baseline's scores are not those it was promoted with: thresholds may have been set under the others."""
+        if (original := self.baseline.header.rejudged_from) is not None:
+            yield reason(
+                "baseline-rejudged",
+                f"the answers of the baseline ({original[7:19]}) were judged again, by the judge of this run: a bound"
+                " that was set under the former judge may mean something else now",
+            )
 
     def _other_provider(self) -> Iterable[Reason]:
         ours, theirs = self.candidate.header.provider, self.baseline.header.provider
@@ -265,6 +277,8 @@ class Comparison:
         ours, theirs = self.candidate.header.metric(metric), self.baseline.header.metric(metric)
         if ours is None or theirs is None:
             yield self._renamed(metric)
+        elif ours.judge is not None and theirs.judge is not None and replace(ours, judge=theirs.judge) == theirs:
+            yield from self._other_judge(ours, theirs) if ours.judge != theirs.judge else self._relabelled(ours)
         elif ours.to_dict() != theirs.to_dict():
             yield reason(
                 "other-scorer",
@@ -273,6 +287,16 @@ class Comparison:
             )
         else:
             yield from self._relabelled(ours)
+
+    def _other_judge(self, ours: MetricSpec, theirs: MetricSpec) -> Iterable[Reason]:
+        before, now = _flat(theirs.judge or {}), _flat(ours.judge or {})
+        names = sorted(key for key in {*before, *now} if before.get(key) != now.get(key))
+        told = ", ".join(f"{name} {_brief(before.get(name))} -> {_brief(now.get(name))}" for name in names)
+        yield reason(
+            "other-judge",
+            f"'{ours.metric}' was judged by another judge in the baseline: {told}",
+            "aigate eval judges the baseline's answers again, into RUN.rejudged-baseline.jsonl: compare with that run",
+        )
 
     def _renamed(self, metric: str) -> Reason:
         runs = {"candidate": self.candidate, "baseline": self.baseline}
@@ -287,6 +311,9 @@ class Comparison:
     def _relabelled(self, spec: MetricSpec) -> Iterable[Reason]:
         """Identical outputs with different scores: the scorer changed, whatever it says of itself."""
         found = [id_ for id_ in self.shared if _scored_twice(self.candidate, self.baseline, id_, spec.metric)]
+        if spec.judge is not None:
+            yield from self._judged_otherwise(spec, found)
+            return
         tolerated = 0 if spec.deterministic else max(1, int(TOLERATED_RELABELS * len(self.shared)))
         if len(found) > tolerated:
             yield reason(
@@ -294,6 +321,18 @@ class Comparison:
                 f"'{spec.metric}': {len(found)} samples have identical outputs in both runs and different scores"
                 f" ({_named(found)}): the scorer changed, this is no regression",
                 "score both runs with the same scorer",
+            )
+
+    def _judged_otherwise(self, spec: MetricSpec, found: Sequence[str]) -> Iterable[Reason]:
+        """A model may judge one output in two ways; where identical outputs move one way, it is another model."""
+        moves = [_move_of_same(self.candidate, self.baseline, id_, spec.metric) for id_ in found]
+        up, down = sum(move > 0 for move in moves), sum(move < 0 for move in moves)
+        if (p := sign_test(up, down)) <= RELABEL_ALPHA:
+            yield reason(
+                "judge-changed",
+                f"'{spec.metric}': of the identical outputs in both runs {up} got a higher score and {down} a lower one"
+                f" ({_named(found)}; exact sign test, p = {p:.2g}): the judge changed, this is no regression",
+                "aigate eval judges the baseline's answers again: run it",
             )
 
 
@@ -348,6 +387,13 @@ def _scored_twice(candidate: Run, baseline: Run, sample_id: str, metric: str) ->
     return any(ours[output].isdisjoint(theirs[output]) for output in ours.keys() & theirs.keys())
 
 
+def _move_of_same(candidate: Run, baseline: Run, sample_id: str, metric: str) -> float:
+    """How far the scores of identical outputs of a sample moved, on average over outputs and repeats."""
+    ours, theirs = (_scores_by_output(run, sample_id, metric) for run in (candidate, baseline))
+    both = ours.keys() & theirs.keys()
+    return sum(sum(ours[output]) / len(ours[output]) - sum(theirs[output]) / len(theirs[output]) for output in both)
+
+
 def _scores_by_output(run: Run, sample_id: str, metric: str) -> Mapping[str, set[float]]:
     found: dict[str, set[float]] = {}
     for result in run.by_sample[sample_id]:
@@ -364,6 +410,15 @@ def _spec_differences(before: MetricSpec, now: MetricSpec) -> str:
     flat_new = {**{k: v for k, v in new.items() if k != "options"}, **dict(now.options)}
     names = sorted(key for key in {*flat_old, *flat_new} if flat_old.get(key) != flat_new.get(key))
     return ", ".join(f"{name} {_brief(flat_old.get(name))} -> {_brief(flat_new.get(name))}" for name in names)
+
+
+def _flat(judge: Mapping[str, Any]) -> dict[str, object]:
+    """A judge's identity with what stands one level below beside the rest: `provider.model`."""
+    found: dict[str, object] = {}
+    for name, value in judge.items():
+        inner = value if isinstance(value, Mapping) else None
+        found.update({name: value} if inner is None else {f"{name}.{key}": item for key, item in inner.items()})
+    return found
 
 
 def _brief(value: object) -> str:

@@ -14,6 +14,7 @@ from aigate.gating.checks.base import Check, Evidence
 from aigate.gating.checks.no_regression import NoRegression
 from aigate.gating.comparison import Comparison
 from aigate.gating.integrity import INTEGRITY, baseline_sound, comparable, gating_metrics, prompt_unchanged
+from aigate.gating.judges import judge_sound
 from aigate.gating.policy import Policy
 from aigate.gating.reasons import reason
 from aigate.gating.run_metrics import metric_table
@@ -74,7 +75,7 @@ def judged(
             block_share=0.5,
             against="anchor",
         )
-        rules = (baseline_sound, comparable, prompt_unchanged)
+        rules = (baseline_sound, comparable, prompt_unchanged, judge_sound)
         found = [outcome for rule in rules if (outcome := rule(older, policy)) is not None]
         integrity += [replace(outcome, against="anchor") for outcome in found]
         for check in policy.checks:
@@ -93,6 +94,7 @@ def judged(
             "suite": candidate.header.suite_digest,
             "policy": policy.digest,
             "prompt": candidate.header.prompt_digest,
+            **({"calibrations": digest_of(calibrations)} if (calibrations := candidate.header.calibrations) else {}),
         },
         ledger=candidate.ledger.to_dict(),
         valid_until=_valid_until(candidate, policy),

@@ -21,11 +21,13 @@ verdict, and no other check of the policy can before look 1.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TypeGuard
 
 from aigate.core.looks import Look, LookPlan
 from aigate.core.run import Run
 from aigate.core.sample import Sample
 from aigate.core.verdict import Status, Verdict
+from aigate.gating.checks.base import Check
 from aigate.gating.checks.min_score import MinScore
 from aigate.gating.checks.must_pass import MustPass
 from aigate.gating.checks.no_regression import NoRegression
@@ -69,9 +71,9 @@ def plan_looks(
     units = len({sample.unit for sample in samples})
     if policy.needs_baseline and baseline is None:
         return None  # a first run is made to become the baseline: it asks everything
-    sequential = any(isinstance(check, MinScore | NoRegression) for check in policy.checks)
+    sequential = any(isinstance(check, MinScore) or _is_relabelled(check) for check in policy.checks)
     wanted = max_repeats > repeats and baseline is not None
-    escalates = wanted and more_answers_help(samples, policy, baseline, repeats=repeats)
+    escalates = wanted and more_answers_help(samples, policy, baseline, repeats=repeats, most_repeats=max_repeats)
     parts = LOOKS if early_stop and sequential and units >= LARGE_ENOUGH else 1
     looks = [Look(-(-units * k // parts), repeats) for k in range(1, parts + 1)]
     looks += [Look(units, max_repeats)] if escalates else []
@@ -85,6 +87,7 @@ def more_answers_help(
     *,
     repeats: int,
     baseline_repeats: int | None = None,
+    most_repeats: int | None = None,
 ) -> bool:
     """Whether more answers to each sample may decide what so many leave undecided.
 
@@ -94,14 +97,16 @@ def more_answers_help(
         baseline: What it will be held against; None: one like what is asked now.
         repeats: Answers per sample to begin with.
         baseline_repeats: Plan with so many of the baseline; default: those it has, or `repeats` without one.
+        most_repeats: Answers per sample at most; default: `repeats`.
 
     Returns:
-        True when some margin needs more samples or groups than there are, with so many answers. False where a check has
-        too few of them for any pass: no number of answers makes up for that.
+        True when some margin needs more samples or groups than there are, with so many answers, or some check needs
+        more answers (p99 of latency) and the most there may be are enough. False where a check has too few samples or
+        groups for any pass: no number of answers makes up for that.
     """
-    short = False
+    short = _answers_short(samples, policy, repeats) and not _answers_short(samples, policy, most_repeats or repeats)
     for check in policy.checks:
-        if not isinstance(check, NoRegression):
+        if not _is_relabelled(check):
             continue
         margin = policy.margin if check.margin is None else check.margin
         spread = spread_of(
@@ -111,6 +116,17 @@ def more_answers_help(
             return False
         short |= margin != "auto" and units_needed(spread, margin, alpha=policy.alpha) > spread.n_units
     return short
+
+
+def _answers_short(samples: Sequence[Sample], policy: Policy, repeats: int) -> bool:
+    """Whether some check can never pass on so many answers per sample."""
+    units = len({sample.unit for sample in samples})
+    return any(check.too_small_for(units, len(samples) * repeats, policy.alpha) for check in policy.checks)
+
+
+def _is_relabelled(check: Check) -> TypeGuard[NoRegression]:
+    """True for a comparison that looks decide; people's labels decide at the end only, and more answers have none."""
+    return isinstance(check, NoRegression) and check.human is None
 
 
 def asked_first(samples: Sequence[Sample], policy: Policy) -> frozenset[str]:

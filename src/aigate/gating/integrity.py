@@ -5,7 +5,6 @@ Each gives one outcome, or None where it has nothing to look at. One that ends i
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -16,13 +15,15 @@ from aigate.core.response import Response
 from aigate.core.run import Result, Run, RunHeader
 from aigate.core.score import Score, Unscored
 from aigate.core.verdict import CheckOutcome, Moved, Reason, Status, worst
-from aigate.core.version import VersionId
+from aigate.gating.calibrated import judge_agreement
 from aigate.gating.checks.base import Check, Evidence
 from aigate.gating.checks.min_score import MinScore
 from aigate.gating.checks.no_regression import NoRegression
 from aigate.gating.comparison import applies
+from aigate.gating.judges import judge_sound
 from aigate.gating.policy import Policy
 from aigate.gating.reasons import reason
+from aigate.gating.served import folded_name, is_declared, unversioned_names
 from aigate.gating.views import part_of, views_of, whole_view
 
 __all__ = ["INTEGRITY", "baseline_sound", "gating_metrics", "looks_at_output", "skipped_samples"]
@@ -291,26 +292,8 @@ def _journal_notes(answered: Sequence[Response]) -> Iterable[Reason]:
 
 
 def _is_declared(served: str, run: Run) -> bool:
-    accepted = {*run.header.expected_models, *_names(run.version)}
-    if run.header.provider.get("model") in _unversioned(run.version):
-        accepted |= _unversioned(run.version)  # what was asked for by its bare name can only be served under it
-    return _folded(served) in {_folded(name) for name in accepted}
-
-
-def _unversioned(version: VersionId) -> set[str]:
-    return {version.model, version.model.rpartition("/")[2]}
-
-
-def _names(version: VersionId) -> Iterable[str]:
-    """What a provider may call a version: `gpt-4o` at `2024-11-20` is served as `gpt-4o-2024-11-20`."""
-    for model in _unversioned(version):
-        yield f"{model}-{version.provider_version}"
-
-
-def _folded(name: str) -> str:
-    """`gpt-4o-2024-11-20` and `GPT-4o@20241120` are one name; `gpt-1.10` and `gpt-11.0` are two."""
-    parts = re.sub(r"[\W_]+", "-", name.casefold()).strip("-")
-    return re.sub(r"(?<!\d)(\d{4})-(\d{2})-(\d{2})(?!\d)", r"\1\2\3", parts)
+    requested = run.header.provider.get("model")
+    return is_declared(served, run.version, requested=requested, expected=run.header.expected_models)
 
 
 def _served_notes(evidence: Evidence, served: Counter[str | None]) -> Iterable[Reason]:
@@ -318,11 +301,11 @@ def _served_notes(evidence: Evidence, served: Counter[str | None]) -> Iterable[R
         yield reason("served-model-unknown", "the provider did not say which model it served: taken on trust")
     elif None in served:
         yield reason("served-model-unknown", f"{served[None]} answers do not say which model gave them")
-    bare = {_folded(name) for name in _unversioned(evidence.candidate.version)}
-    if any(name is not None and _folded(name) in bare for name in served):
+    bare = {folded_name(name) for name in unversioned_names(evidence.candidate.version)}
+    if any(name is not None and folded_name(name) in bare for name in served):
         text = "the provider names the model without a version: that it is the declared one is taken on trust"
         yield reason("served-model-unknown", text)
-    if len({_folded(name) for name in served if name is not None}) > 1:
+    if len({folded_name(name) for name in served if name is not None}) > 1:
         yield reason("served-models-mixed", f"served under several names: {', '.join(sorted(n for n in served if n))}")
     if evidence.comparison is None or evidence.comparison.change:
         return
@@ -395,7 +378,7 @@ def baseline_sound(evidence: Evidence, policy: Policy) -> CheckOutcome | None:
     alone = replace(
         evidence, candidate=comparison.baseline, comparison=None, obstacles=(), views=views_of(comparison.baseline)
     )
-    rules = (complete, served_model, whole_suite, within_budget)
+    rules = (complete, served_model, whole_suite, within_budget, judge_sound)
     found = [outcome for rule in rules if (outcome := rule(alone, policy)) is not None]
     if skipped := skipped_samples(comparison.baseline):
         text = f"it was stopped early: {len(skipped)} of {len(comparison.baseline.samples)} samples were never asked"
@@ -420,8 +403,10 @@ INTEGRITY: tuple[Callable[[Evidence, Policy], CheckOutcome | None], ...] = (
     whole_suite,
     within_budget,
     served_model,
+    judge_sound,
     baseline_sound,
     comparable,
     prompt_unchanged,
     provider_bump,
+    judge_agreement,
 )

@@ -11,6 +11,8 @@ import numpy as np
 from aigate.core.digest import seed_from
 from aigate.core.run import Run, RunHeader
 from aigate.core.sample import Sample
+from aigate.gating.checks.max_cost import MaxCost
+from aigate.gating.checks.max_latency import MaxLatency, load_obstacle
 from aigate.gating.checks.no_regression import NoRegression
 from aigate.gating.comparison import Bools, Floats, trials_of
 from aigate.gating.early_stop import more_answers_help
@@ -43,6 +45,7 @@ __all__ = [
     "PowerReport",
     "RepeatsPower",
     "SlicePower",
+    "measuring_warnings",
     "plan_power",
     "power_warnings",
     "provider_bump_warning",
@@ -233,6 +236,7 @@ class PowerReport:
         strict: True when the problems are errors.
         notes: What the numbers do not say by themselves.
         self_check: What is odd about the baseline's own repeats; empty where nothing is.
+        others: What other checks need before they can pass, one sentence each; empty where nothing is wrong.
     """
 
     checks: tuple[CheckPower, ...]
@@ -242,11 +246,12 @@ class PowerReport:
     strict: bool
     notes: tuple[str, ...]
     self_check: tuple[str, ...]
+    others: tuple[str, ...] = ()
 
     @property
     def problems(self) -> tuple[str, ...]:
         """What no run of this suite can decide as the policy asks: errors under `--strict`, else warnings."""
-        return tuple(problem for check in self.checks for problem in check.problems)
+        return (*(problem for check in self.checks for problem in check.problems), *self.others)
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -277,6 +282,7 @@ class PowerReport:
             if check.smallest_loss is not None and check.smallest_drop < 1.0:
                 found.append(f"  {_loss(check, self.power)}")
             found.extend(f"  slice {part.tag}: {_slice_told(part)}" for part in check.slices)
+        found.extend(f"{'error' if self.strict else 'warning'}: {problem}" for problem in self.others)
         found.extend(f"warning: {warning}" for warning in self.warnings)
         found.extend(f"note: {note}" for note in self.notes)
         return tuple(found)
@@ -326,6 +332,7 @@ def plan_power(
         strict=policy.strict,
         notes=tuple(_notes(plan, found)),
         self_check=self_check(baseline, metrics, alpha=policy.alpha) if baseline is not None else (),
+        others=tuple(_other_problems(plan)),
     )
 
 
@@ -345,7 +352,8 @@ def strict_problems(
         One sentence each; empty where nothing is wrong.
     """
     plan = _with_most(_Plan(tuple(samples), policy, baseline, repeats, repeats, None, POWER), most_repeats)
-    return [problem for check in plan.checks for problem in _check_power(plan, check).problems]
+    found = [problem for check in plan.checks for problem in _check_power(plan, check).problems]
+    return found + list(_other_problems(plan))
 
 
 def power_warnings(
@@ -355,8 +363,35 @@ def power_warnings(
     plan = _with_most(_Plan(tuple(samples), policy, baseline, repeats, repeats, None, POWER), most_repeats)
     found = [_check_power(plan, check) for check in plan.checks]
     told = [text for check in found for text in (*check.problems, *check.warnings)]
+    told += [*_other_problems(plan), *_more_answers(plan)]
     metrics = tuple(dict.fromkeys(check.metric for check in found))
     return told + list(self_check(baseline, metrics, alpha=policy.alpha) if baseline is not None else ())
+
+
+def measuring_warnings(policy: Policy, candidate: RunHeader, baseline: Run | None, *, priced: bool) -> list[str]:
+    """What latency and cost checks will not find in the run, told before any call.
+
+    Args:
+        policy: What decides.
+        candidate: The header of the run that is about to be made.
+        baseline: The run that will be compared with; None: none.
+        priced: True when the model's price is known.
+
+    Returns:
+        One sentence each; empty where nothing is wrong.
+    """
+    found, provider = [], candidate.provider
+    for check in policy.checks:
+        if isinstance(check, MaxLatency):
+            if check.of == "ttft" and provider.get("stream") is False:
+                found.append("max-latency: only streams tell the time to the first token: set stream = true")
+            obstacle = baseline and check.relative is not None and load_obstacle(candidate, baseline.header)
+            if obstacle:
+                found.append(f"max-latency: not comparable with the baseline: {obstacle}")
+        elif isinstance(check, MaxCost) and not priced and candidate.load is not None:
+            model = provider.get("model", candidate.version.model)
+            found.append(f"max-cost: the price of '{model}' is not known, so it may not pass: --price IN,OUT tells it")
+    return found
 
 
 def provider_bump_warning(policy: Policy, candidate: RunHeader, baseline: Run | None) -> str | None:
@@ -433,7 +468,9 @@ class _Plan:
 
     @property
     def checks(self) -> tuple[NoRegression, ...]:
-        return tuple(check for check in self.policy.checks if isinstance(check, NoRegression))
+        """The comparisons of scores; what labels of people will show cannot be planned from scores."""
+        found = (check for check in self.policy.checks if isinstance(check, NoRegression))
+        return tuple(check for check in found if check.human is None)
 
     @property
     def hypotheses(self) -> int:
@@ -459,9 +496,39 @@ def _with_most(plan: _Plan, most_repeats: int | None) -> _Plan:
     if most_repeats is None or most_repeats <= plan.repeats:
         return plan
     more = more_answers_help(
-        plan.samples, plan.policy, plan.baseline, repeats=plan.repeats, baseline_repeats=plan.baseline_repeats
+        plan.samples,
+        plan.policy,
+        plan.baseline,
+        repeats=plan.repeats,
+        baseline_repeats=plan.baseline_repeats,
+        most_repeats=most_repeats,
     )
     return replace(plan, most=most_repeats) if more else plan
+
+
+def _too_small(plan: _Plan, repeats: int) -> Iterable[tuple[str, str]]:
+    """The checks that can never pass on so many answers per sample, and why."""
+    units = len({sample.unit for sample in plan.samples})
+    for check in plan.policy.checks:
+        if why := check.too_small_for(units, len(plan.samples) * repeats, plan.policy.alpha):
+            yield check.name, why
+
+
+def _other_problems(plan: _Plan) -> Iterable[str]:
+    most = plan.repeats if plan.baseline is None else plan.most  # without a baseline no more are asked than planned
+    return (f"{name}: {why}" for name, why in _too_small(plan, most))
+
+
+def _more_answers(plan: _Plan) -> Iterable[str]:
+    """That a check has more answers asked than are planned at first: they cost what they cost."""
+    if plan.baseline is None:
+        return
+    enough = {name for name, _ in _too_small(plan, plan.repeats)} - {name for name, _ in _too_small(plan, plan.most)}
+    for name in sorted(enough):
+        yield (
+            f"{name} cannot pass on the {len(plan.samples) * plan.repeats} answers planned at first:"
+            f" up to {plan.most} answers of each sample are asked"
+        )
 
 
 def _check_power(plan: _Plan, check: NoRegression) -> CheckPower:
@@ -548,6 +615,7 @@ def _notes(plan: _Plan, checks: Sequence[CheckPower]) -> Iterable[str]:
         yield f"{plan.hypotheses} metrics and slices share one error rate: {_seen_in_family(checks)}"
     if not spread.measured:
         yield "the scatter is a default: run the baseline with --repeats 5 and promote it to measure the suite's own"
+    yield from _more_answers(plan)
     yield "this covers noise; versions that differ from sample to sample scatter more, and only samples help there"
 
 

@@ -19,7 +19,7 @@ __all__ = ["Policy"]
 LONGEST_VALID_DAYS = 366
 HIGHEST_ALPHA = 0.5
 MARGIN_EXPECTED = "expected a number between 0 and 1, or 'auto'"
-KEYS = ("alpha", "margin", "checks", "valid-days", "at-most-missing", "strict")
+KEYS = ("alpha", "margin", "checks", "valid-days", "at-most-missing", "strict", "accept-weak-judge")
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,7 @@ class Policy:
         valid_days: How long a verdict holds after the run ended, in days; 1 to 366.
         at_most_missing: Share of scores that may be missing before nothing is decided, in [0, 1).
         strict: Refuse, before anything is asked, a margin that the suite is too small or too noisy to see.
+        accept_weak_judge: Metrics that may gate although their judge was measured to agree badly with people (J < 0.5).
 
     Raises:
         ConfigError: No checks (a policy without rules would pass anything), or a number out of range.
@@ -44,6 +45,7 @@ class Policy:
     valid_days: int = 7
     at_most_missing: float = 0.10
     strict: bool = False
+    accept_weak_judge: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.checks:
@@ -52,6 +54,8 @@ class Policy:
             raise ConfigError(f"'alpha' is {self.alpha!r}: expected a number between 0 and {HIGHEST_ALPHA:g}")
         if self.margin != "auto" and not _tolerable(self.margin):
             raise ConfigError(f"'margin' is {self.margin!r}: {MARGIN_EXPECTED}", hint="0.05 is 5 points")
+        if self.margin == "auto" and any(map(_takes_margin_by_people, self.checks)):
+            raise ConfigError("'margin' is 'auto', and a check with 'human' has none of its own", hint="margin = 0.05")
         if not 0.0 <= self.at_most_missing < 1.0:
             raise ConfigError(f"'at-most-missing' is {self.at_most_missing!r}: expected a number in [0, 1)")
         if not 1 <= self.valid_days <= LONGEST_VALID_DAYS:
@@ -95,10 +99,12 @@ class Policy:
     def to_dict(self) -> dict[str, Any]:
         """The policy as JSON, every default spelt out; `from_config` reads it back.
 
-        `strict` is written only where it is set: policies written before it was known keep their digest.
+        `strict` and `accept-weak-judge` are written only where they are set: policies written before they were known
+        keep their digest.
         """
         return {
             **({"strict": True} if self.strict else {}),
+            **({"accept-weak-judge": list(self.accept_weak_judge)} if self.accept_weak_judge else {}),
             "alpha": self.alpha,
             "margin": self.margin,
             "valid-days": self.valid_days,
@@ -134,8 +140,8 @@ class Policy:
         return replace(self, checks=(first, *(check for check in self.checks if check not in found)))
 
     def without_baseline(self) -> Policy | None:
-        """Only the checks that need no baseline; None when there are none."""
-        alone = tuple(check for check in self.checks if not check.needs_baseline)
+        """What of the checks can be judged without a baseline; None when nothing can."""
+        alone = tuple(part for check in self.checks if (part := check.without_baseline()) is not None)
         return replace(self, checks=alone) if alone else None
 
     def require_metrics(
@@ -152,6 +158,9 @@ class Policy:
         Raises:
             ConfigError: A metric no scorer computes, or a tag no sample carries; names the nearest.
         """
+        refuse_unknown(
+            self.accept_weak_judge, computed, where=f"{where}: accept-weak-judge", kind="metrics", error=ConfigError
+        )
         for check in self.checks:
             for metric in check.metrics:
                 over_run = isinstance(check, MinScore) and _is_run_metric(metric, run_metrics)
@@ -179,12 +188,17 @@ def _is_run_metric(metric: str, run_metrics: Collection[str]) -> bool:
     return metric in run_metrics or (per_class is not None and f"{per_class[1]}_macro" in run_metrics)
 
 
+def _takes_margin_by_people(check: Any) -> bool:
+    """True for a check that people's labels decide, with the policy's margin."""
+    return getattr(check, "human", None) is not None and check.margin is None
+
+
 def _tolerable(margin: Any) -> bool:
     """True for a number in (0, 1); a caller in Python may give any other word than "auto"."""
     return not isinstance(margin, str) and 0.0 < margin < 1.0
 
 
-def _setting(key: str, value: Any, where: str) -> float | int | str | bool:
+def _setting(key: str, value: Any, where: str) -> float | int | str | bool | tuple[str, ...]:
     """The value of a key that is no check, of the right type.
 
     Raises:
@@ -195,6 +209,11 @@ def _setting(key: str, value: Any, where: str) -> float | int | str | bool:
         if not isinstance(value, bool):
             raise ConfigError(f"{what} is {value!r}: expected true or false")
         return value
+    if key == "accept-weak-judge":
+        names = [value] if isinstance(value, str) else value
+        if not isinstance(names, list) or not all(isinstance(name, str) and name for name in names):
+            raise ConfigError(f"{what} is {value!r}: expected the names of metrics", hint='e.g. ["faithfulness"]')
+        return tuple(names)
     if key == "margin" and isinstance(value, str):
         if value != "auto":
             raise ConfigError(f"{what} is {value!r}: {MARGIN_EXPECTED}", hint="margin = 0.05 is 5 points")

@@ -6,14 +6,24 @@ import math
 from collections.abc import Mapping, Sequence
 
 from aigate.core.ledger import Outcome
-from aigate.core.run import Run
+from aigate.core.run import JudgeUse, Run
 from aigate.core.sample import Sample
 from aigate.core.score import MetricSpec, Score, ScoreOrNot, Unscored
 from aigate.errors import UsageError
 from aigate.scorers.base import RunScorer, Scorer, scorer_from_spec
 from aigate.scorers.classification import Classification, Confusion
+from aigate.stats.noise import Noise, split_noise
 
-__all__ = ["Rows", "confusion_of", "metric_table", "over_run", "rows_of", "run_metric_names", "run_scorer"]
+__all__ = [
+    "Rows",
+    "confusion_of",
+    "judge_use",
+    "metric_table",
+    "over_run",
+    "rows_of",
+    "run_metric_names",
+    "run_scorer",
+]
 
 Rows = Sequence[tuple[Sample, ScoreOrNot]]
 
@@ -62,7 +72,9 @@ def metric_table(run: Run) -> dict[str, dict[str, float | int]]:
 
     Returns:
         Per metric, `scored`, `missing` and, where anything was scored, `mean` on the metric's own scale. Metrics over
-        the whole run have a `value` only.
+        the whole run have a `value` only. Judged metrics have what their judge was asked besides (`judge_calls`,
+        `judge_tokens`, and `judge_cost_usd` where the price is known), labelled answers included; and where answers
+        were judged more than once, by how much one score scatters (`judge_sd`, `system_sd`, see `aigate.stats.noise`).
     """
     table: dict[str, dict[str, float | int]] = {}
     for spec in run.header.metrics:
@@ -76,8 +88,37 @@ def metric_table(run: Run) -> dict[str, dict[str, float | int]]:
         if per_sample:
             means = [math.fsum(values) / len(values) for values in per_sample.values()]
             table[spec.metric]["mean"] = math.fsum(means) / len(means)
+        if spec.judge is not None:
+            table[spec.metric].update(_judged(run, spec.metric))
     table.update({name: {"value": value} for name, value in over_run(run).items()})
     return table
+
+
+def judge_use(run: Run, metric: str) -> JudgeUse:
+    """What the judge of a metric was asked in a run, all together."""
+    whole = run.judge_anchors[metric].use if metric in run.judge_anchors else JudgeUse()
+    for result in run.results:
+        if metric in result.judging:
+            whole = whole.plus(result.judging[metric])
+    return whole
+
+
+def _judged(run: Run, metric: str) -> Mapping[str, float | int]:
+    """What a judge was asked, and where the scatter of its scores comes from."""
+    use, noise = judge_use(run, metric), _noise(run, metric)
+    told: dict[str, float | int] = {"judge_calls": use.calls, "judge_tokens": use.input_tokens + use.output_tokens}
+    known = {"judge_cost_usd": use.cost_usd, "judge_sd": noise.judge, "system_sd": noise.system}
+    return {**told, **{name: value for name, value in known.items() if value is not None}}
+
+
+def _noise(run: Run, metric: str) -> Noise:
+    per_sample: dict[str, list[list[float]]] = {}
+    for result in run.results:
+        score = result.scores.get(metric)
+        if isinstance(score, Score) and not result.outcome.candidate_fault:
+            votes = score.details.get("votes", [score.value])
+            per_sample.setdefault(result.sample_id, []).append([float(vote) for vote in votes])
+    return split_noise(list(per_sample.values()))
 
 
 def confusion_of(run: Run) -> dict[str, Confusion]:

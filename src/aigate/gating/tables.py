@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from aigate.core.display import Displayed
 from aigate.core.run import Run
 from aigate.core.verdict import CheckOutcome, Status, Verdict
 from aigate.errors import MissingExtraError, UsageError
@@ -23,7 +24,7 @@ __all__ = ["Comparisons", "compare"]
 
 
 @dataclass(frozen=True)
-class Comparisons:
+class Comparisons(Displayed):
     """Runs held against the first one, metric by metric and slice by slice. A sequence of `Comparison`.
 
     Attributes:

@@ -27,7 +27,8 @@ from aigate.gating.policy import Policy
 from aigate.gating.run_metrics import run_metric_names
 from aigate.golden_tests.asked import Asked, Marked
 from aigate.golden_tests.failures import outcome_texts, sample_text
-from aigate.running.evaluation import evaluate, primary_metric, scorers_of
+from aigate.running.evaluation import evaluate, primary_metric
+from aigate.running.judges import scorers_of
 from aigate.running.writer import begun_run
 
 __all__ = [
@@ -188,7 +189,7 @@ def answered(marked: Marked, asked: Asked, answer: Any, name: str, options: Mapp
     names = [scorer.spec.metric for scorer in scorers]
     where = str(found.suite.path / "suite.toml")
     policy.require_metrics(names, run_metric_names(scorers), found.suite.tags, where=where)
-    baseline = named_baseline(found.suite, found["baseline"], explicit=found.asked_for("baseline"))
+    baseline = named_baseline(found, found["baseline"], explicit=found.asked_for("baseline"))
     anchor = named_anchor(found, explicit=found.given("anchor"))
     given = {**_settings(found), "journal": _journal(found, asked), "provider": answer, **options}
     run = evaluate(found.suite, policy=policy.to_dict(), out=out, **given)
@@ -248,7 +249,7 @@ def _as_the_command(flags: Mapping[str, str | None], asked: Asked, out: Path) ->
     words += ["--no-early-stop"] if asked.update_baseline else []  # only a run of the whole suite becomes a baseline
     arguments = parse(["eval", "--quiet", "--out", str(out), *words])
     evaluation = planned(arguments, context)
-    run, _ = decided(evaluation, arguments, context)
+    run, _, evaluation = decided(evaluation, arguments, context)
     said = context.stderr.getvalue() if isinstance(context.stderr, io.StringIO) else ""
     return Answered(run, evaluation.found, evaluation.policy, evaluation.baseline, evaluation.anchor, said)
 

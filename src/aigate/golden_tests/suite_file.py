@@ -20,7 +20,8 @@ from aigate.golden_tests.asked import Asked
 from aigate.golden_tests.benchmarks import benchmark_is_there, latency_test
 from aigate.golden_tests.judging import Judgement, context_of, sample_key
 from aigate.reports.text import printable
-from aigate.running.evaluation import primary_metric, scorers_of
+from aigate.running.evaluation import primary_metric
+from aigate.running.judges import scorers_of
 
 __all__ = ["CheckItem", "RulesItem", "SampleItem", "SuiteFile", "SuiteItem"]
 

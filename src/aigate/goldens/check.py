@@ -15,6 +15,7 @@ from aigate.core.version import VersionId
 from aigate.errors import AigateError, SuiteError, VersionIdError
 from aigate.goldens.config import SuiteConfig, load_config
 from aigate.goldens.jsonlines import read_json_lines
+from aigate.goldens.judge_anchors import ANCHORS_FILE, load_judge_anchors
 from aigate.goldens.prompts import Prompt, load_prompt, prompt_files
 from aigate.goldens.samples import scan_samples
 from aigate.goldens.suite import (
@@ -87,6 +88,7 @@ def check_suite(path: Path, *, root: Path | None = None) -> SuiteReport:
     prompts = _prompts(path / PROMPTS_FOLDER, problems)
     config = _found(lambda: load_config(path / CONFIG_FILE, root=root), problems)
     contract = _found(lambda: load_contract(path / CONTRACT_FILE), problems)
+    _found(lambda: load_judge_anchors(path / ANCHORS_FILE), problems)
     problems += _rendering_problems(prompts, samples)
     problems += _version_problems(path, prompts, config)
     problems += _found(lambda: _edited_prompts(path, prompts), problems) or ()

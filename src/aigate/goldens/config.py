@@ -22,6 +22,8 @@ from aigate.goldens.strict_yaml import strict_yaml
 __all__ = [
     "ABOVE_ZERO",
     "DEFAULTS",
+    "JUDGE_DEFAULTS",
+    "JUDGE_RULES",
     "MAX_REPEATS",
     "RULES",
     "SECONDS",
@@ -29,12 +31,16 @@ __all__ = [
     "Rule",
     "ScorerEntry",
     "SuiteConfig",
+    "judge_table",
     "load_config",
     "read_toml",
     "whole_number",
 ]
 
 MAX_CONCURRENCY = 1024
+MAX_JUDGEMENTS = 100  # of one answer
+REPLIES = ("json-schema", "json-object", "text")
+STEERING = ("withhold", "flag")
 MAX_REPEATS = 10_000  # a slip of the keyboard beyond that would fill the memory
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -74,6 +80,7 @@ class SuiteConfig:
         max_repeats: Answers per sample where nothing is decided with fewer.
         early_stop: Whether a run may end as soon as its verdict is certain.
         baseline: Name of the baseline.
+        baselines: Where the baselines are kept: a path, or a URL such as `s3://bucket/prefix`.
         anchor: Name of an older baseline that is compared with too.
         parameters: Request parameters sent with every request; a prompt file's own win over them.
         served_models: Names the provider may report as served.
@@ -85,6 +92,7 @@ class SuiteConfig:
         tokens_per_minute: Tokens that may be sent and received in a minute.
         price: US dollars per million tokens, "INPUT,OUTPUT", where the price table does not know the model.
         prices: A price table of one's own.
+        judge: The model that judges, as `[judge]` says it, by kebab-case key; None without one.
         policy: The policy as written; `gating` reads it. None when there is no `[policy]`.
     """
 
@@ -98,6 +106,7 @@ class SuiteConfig:
     max_repeats: int | None = None
     early_stop: bool | None = None
     baseline: str | None = None
+    baselines: str | None = None
     anchor: str | None = None
     parameters: Mapping[str, Any] = field(default_factory=dict)
     served_models: tuple[str, ...] = ()
@@ -109,6 +118,7 @@ class SuiteConfig:
     tokens_per_minute: float | None = None
     price: str | None = None
     prices: str | None = None
+    judge: Mapping[str, Any] | None = None
     policy: Mapping[str, Any] | None = None
 
 
@@ -127,6 +137,21 @@ DEFAULTS: Mapping[str, Any] = MappingProxyType(
     }
 )
 """What holds for a field of `SuiteConfig` that no file, variable or flag sets."""
+
+
+JUDGE_DEFAULTS: Mapping[str, Any] = MappingProxyType(
+    {
+        "provider": "openai",
+        "repeats": 1,
+        "reasks": 2,
+        "reply": "json-schema",
+        "steering": "withhold",
+        "concurrency": 8,
+        "timeout-s": 60.0,
+        "retries": 4,
+    }
+)
+"""What holds for a key of `[judge]` that nobody sets."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -304,6 +329,25 @@ def _named_scorer(where: str, text: str, options: Mapping[str, Any]) -> ScorerEn
     return ScorerEntry(name, argument, options)
 
 
+def judge_table(where: str, given: Any) -> dict[str, Any]:
+    """Which model judges: the table `[judge]`, or the option `judge` of a scorer, which may name a version only.
+
+    Raises:
+        ConfigError: An unknown key or a wrong value.
+    """
+    table = {"version": given} if isinstance(given, str) else given
+    if not isinstance(table, dict):
+        raise ConfigError(f"{where}: got {json_type(given)}, expected a version or a table", hint=_JUDGE_HINT)
+    refuse_unknown(table, JUDGE_RULES, where=where, kind="keys", error=ConfigError)
+    for key, value in table.items():
+        if defect := JUDGE_RULES[key].defect(value):
+            raise ConfigError(f"{where}.{key}: {defect}")
+    if "version" in table:
+        _parsed_version(f"{where}.version", table["version"])
+    _request_parameters(f"{where}.parameters", table.get("parameters", {}))
+    return dict(table)
+
+
 def _request_parameters(where: str, given: dict[str, Any]) -> dict[str, Any]:
     for name, value in given.items():
         if defect := parameter_defect(name, value):
@@ -351,6 +395,10 @@ def whole_number(low: int, high: int | None = None) -> Rule:
     )
 
 
+def _one_of(*words: str) -> Rule:
+    return Rule(f"one of {', '.join(words)}", lambda value: isinstance(value, str) and value in words)
+
+
 TEXT = Rule("a string that is not empty", _is_text)
 TABLE = Rule("a table", lambda value: isinstance(value, dict))
 SECONDS = Rule("a number of seconds above 0", lambda value: _is_number(value) and value > 0, float)
@@ -370,6 +418,7 @@ RULES: Mapping[str, Rule] = MappingProxyType(
         "max-repeats": whole_number(1, MAX_REPEATS),
         "early-stop": Rule("true or false", lambda value: isinstance(value, bool), _truth),
         "baseline": BASELINE_NAME,
+        "baselines": TEXT,
         "anchor": BASELINE_NAME,
         "parameters": TABLE,
         "served-models": Rule(
@@ -383,15 +432,42 @@ RULES: Mapping[str, Rule] = MappingProxyType(
         "tokens-per-minute": ABOVE_ZERO,
         "price": TEXT,
         "prices": TEXT,
+        "judge": TABLE,
         "policy": TABLE,
     }
 )
 """What each key of `suite.toml` but `version` may hold."""
 
+JUDGE_RULES: Mapping[str, Rule] = MappingProxyType(
+    {
+        "version": TEXT,
+        "provider": TEXT,
+        "provider-options": TABLE,
+        "base-url": TEXT,
+        "api-key-env": Rule("a string", lambda value: isinstance(value, str)),  # empty: a server without keys
+        "model": TEXT,
+        "parameters": TABLE,
+        "served-models": RULES["served-models"],
+        "repeats": whole_number(1, MAX_JUDGEMENTS),
+        "reasks": whole_number(0, MAX_JUDGEMENTS),
+        "reply": _one_of(*REPLIES),
+        "steering": _one_of(*STEERING),
+        "concurrency": RULES["concurrency"],
+        "timeout-s": SECONDS,
+        "retries": RULES["retries"],
+        "requests-per-minute": ABOVE_ZERO,
+        "tokens-per-minute": ABOVE_ZERO,
+        "price": TEXT,
+    }
+)
+"""What each key of `[judge]` may hold."""
+
+_JUDGE_HINT = 'e.g. judge = "gpt-4o-mini/2024-07-18/v1"'
 _KEYS = ("version", *RULES)
 _READERS: Mapping[str, Callable[[str, Any], Any]] = {
     "scorers": _scorers,
     "served-models": _texts,
     "parameters": _request_parameters,
+    "judge": judge_table,
     **dict.fromkeys(("timeout-s", "sample-deadline-s", "requests-per-minute", "tokens-per-minute"), _float),
 }

@@ -30,7 +30,16 @@ if TYPE_CHECKING:
     import datasets
     import pandas as pd
 
-__all__ = ["Imported", "from_datasets", "from_frame", "import_samples", "source_rows", "to_datasets", "to_frame"]
+__all__ = [
+    "Imported",
+    "from_datasets",
+    "from_frame",
+    "import_samples",
+    "source_rows",
+    "table_rows",
+    "to_datasets",
+    "to_frame",
+]
 
 KNOWN_NAMES: Mapping[str, tuple[str, ...]] = {
     "id": ("id",),
@@ -188,6 +197,19 @@ def from_frame(frame: pd.DataFrame) -> tuple[Sample, ...]:
     _refuse_other_columns([str(name) for name in frame.columns], FRAME_COLUMNS, hint="see to_frame for the columns")
     rows = zip(frame.index, frame.to_dict("records"), strict=True)
     return tuple(_checked(_without_missing(row), f"row {index}") for index, row in rows)
+
+
+def table_rows(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Where each row of a file stands, and its values: JSON Lines, JSON, CSV (texts) or Parquet.
+
+    Raises:
+        SuiteError: No such file, or one that cannot be read.
+        UsageError: A file of another kind.
+    """
+    if not path.is_file():
+        raise SuiteError(f"{path}: no such file", hint="check the path; it is relative to the current directory")
+    for row in _rows(str(path), split=None, revision=None):
+        yield row.place, row.values
 
 
 COLUMNS = ("id", "input", "messages", "reference", "reference_json", "contexts", "tags", "group", "metadata")

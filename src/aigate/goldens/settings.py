@@ -18,6 +18,8 @@ from aigate.errors import ConfigError, VersionIdError
 from aigate.goldens.config import (
     ABOVE_ZERO,
     DEFAULTS,
+    JUDGE_DEFAULTS,
+    JUDGE_RULES,
     RULES,
     SECONDS,
     TEXT,
@@ -26,12 +28,23 @@ from aigate.goldens.config import (
     read_toml,
     whole_number,
 )
+from aigate.stores import is_url
 
-__all__ = ["SETTING_KEYS", "Setting", "find_pyproject", "resolve_settings"]
+__all__ = ["JUDGE_KEYS", "SETTING_KEYS", "Setting", "find_pyproject", "resolve_settings"]
 
 PREFIX = "AIGATE_"
-PATH_KEYS = ("suite", "recorded", "out-dir", "journal", "prices")  # in a file, relative to its folder
+PATH_KEYS = ("suite", "recorded", "baselines", "out-dir", "journal", "prices")  # in a file, relative to its folder
 OPTION_KEYS = ("recorded", "base-url", "api-key-env")  # suite.toml holds these under [provider-options]
+JUDGE_KEYS: Mapping[str, str] = MappingProxyType(
+    {
+        "judge": "version",
+        **{
+            f"judge-{key}": key
+            for key in ("provider", "base-url", "api-key-env", "model", "repeats", "concurrency", "price")
+        },
+    }
+)
+"""Settings about the judge, and the keys of `[judge]` in suite.toml that they are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +123,7 @@ def _from_suite(suite: SuiteConfig | None) -> dict[str, Setting]:
     origin = str(suite.source)
     values = {key: getattr(suite, key.replace("-", "_")) for key in SUITE_KEYS}
     values |= {key: suite.provider_options.get(key) for key in OPTION_KEYS}
+    values |= {key: (suite.judge or {}).get(name) for key, name in JUDGE_KEYS.items()}
     return {
         key: Setting(_read(key, _placed(key, value, suite.source.parent), origin), origin)
         for key, value in values.items()
@@ -132,7 +146,7 @@ def _from_pyproject(path: Path | None) -> dict[str, Setting]:
 
 def _placed(key: str, value: Any, folder: Path) -> Any:
     """A path that a file names, relative to that file, so that it means the same from every directory."""
-    placed = key in PATH_KEYS and isinstance(value, str) and value
+    placed = key in PATH_KEYS and isinstance(value, str) and value and not is_url(value)
     return str(folder / value) if placed else value
 
 
@@ -175,7 +189,7 @@ THRESHOLD = Rule(
     float,
 )
 SUITE_KEYS = (
-    *("version", "provider", "baseline", "anchor", "repeats", "max-repeats", "early-stop"),
+    *("version", "provider", "baseline", "baselines", "anchor", "repeats", "max-repeats", "early-stop"),
     *("concurrency", "timeout-s", "retries", "sample-deadline-s", "requests-per-minute", "tokens-per-minute"),
     *("price", "prices"),
 )
@@ -186,6 +200,7 @@ _RULES: Mapping[str, Rule] = MappingProxyType(
         "version": TEXT,
         "provider": RULES["provider"],
         "baseline": TEXT,  # in suite.toml a name; a flag or variable may also name a run file
+        "baselines": RULES["baselines"],
         "anchor": TEXT,
         "repeats": RULES["repeats"],
         "max-repeats": RULES["max-repeats"],
@@ -209,6 +224,10 @@ _RULES: Mapping[str, Rule] = MappingProxyType(
         "base-url": TEXT,
         "api-key-env": Rule("a string", lambda value: isinstance(value, str)),  # empty: a server without keys
         "out-dir": TEXT,
+        **{key: JUDGE_RULES[name] for key, name in JUDGE_KEYS.items()},
+        "engine": Rule('"local" or "dask"', lambda value: value in {"local", "dask"}),
+        "dask-scheduler": TEXT,
+        "dask-workers": whole_number(1, 1024),
     }
 )
 
@@ -220,6 +239,8 @@ _OWN_DEFAULTS: Mapping[str, Any] = {
     "out-dir": ".aigate/runs",
     "journal": ".aigate/journal.sqlite",
     "journal-days": 1.0,
+    **{key: JUDGE_DEFAULTS[name] for key, name in JUDGE_KEYS.items() if name in JUDGE_DEFAULTS},
+    "engine": "local",
 }
 _DEFAULTS = {
     key: Setting(_OWN_DEFAULTS.get(key, DEFAULTS.get(key.replace("-", "_"))), "default") for key in SETTING_KEYS

@@ -16,6 +16,7 @@ from aigate.core.sample import Sample
 from aigate.core.version import VersionId
 from aigate.errors import SuiteError, UsageError
 from aigate.goldens.config import SuiteConfig, load_config
+from aigate.goldens.judge_anchors import ANCHORS_FILE, JudgeAnchor, load_judge_anchors
 from aigate.goldens.prompts import Prompt, load_prompts
 from aigate.goldens.samples import load_samples
 
@@ -39,6 +40,7 @@ class Suite:
         prompts: The prompts by prompt version; empty when the suite has no prompts folder.
         contract: The JSON Schema of a valid output; None without one.
         config: What `suite.toml` says.
+        judge_anchors: Answers with the score they deserve, by which every run sees whether its judges have changed.
     """
 
     path: Path
@@ -48,6 +50,7 @@ class Suite:
     prompts: Mapping[str, Prompt]
     contract: Any
     config: SuiteConfig
+    judge_anchors: tuple[JudgeAnchor, ...] = ()
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -121,6 +124,7 @@ def load_suite(path: Path, *, root: Path | None = None) -> Suite:
         prompts=_prompts(path / PROMPTS_FOLDER),
         contract=load_contract(path / CONTRACT_FILE),
         config=load_config(path / CONFIG_FILE, root=root),
+        judge_anchors=load_judge_anchors(path / ANCHORS_FILE),
     )
 
 

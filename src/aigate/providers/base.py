@@ -20,8 +20,10 @@ __all__ = [
     "RateLimits",
     "Request",
     "has_journal_identity",
+    "is_local",
     "is_offline",
     "journal_identity_of",
+    "keeps_deadlines",
     "make_provider",
     "most_repeats_of",
     "rate_limits_of",
@@ -90,6 +92,8 @@ class Provider(Protocol):
     - `offline: bool`: True when nothing is called and no answer costs anything; see `is_offline`.
     - `journal_identity(request) -> Mapping | None`: all that decides an answer; see `journal_identity_of`.
     - `rate_limits: RateLimits | None`: what the server said last about its limits; see `rate_limits_of`.
+    - `local: bool`: True when it answers from files of this machine; see `is_local`.
+    - `keeps_deadlines: bool`: True when it ends each call in time by itself; see `keeps_deadlines`.
     """
 
     @property
@@ -157,6 +161,16 @@ def make_provider(name: str, settings: ProviderSettings) -> Provider:
 def is_offline(provider: Provider) -> bool:
     """True when a provider calls nothing: an early stop would save nothing, so every answer is given."""
     return bool(getattr(provider, "offline", False))
+
+
+def is_local(provider: Provider) -> bool:
+    """True when a provider answers from files of this machine: it is not asked on another one."""
+    return bool(getattr(provider, "local", False))
+
+
+def keeps_deadlines(provider: Provider) -> bool:
+    """True when a provider ends each call in time by itself, and alone knows what time was lost on."""
+    return bool(getattr(provider, "keeps_deadlines", False))
 
 
 def most_repeats_of(provider: Provider) -> int | None:

@@ -31,7 +31,7 @@ from aigate.core.response import FaultKind, Response
 from aigate.errors import CallError, ProviderConfigError
 from aigate.providers.base import ProviderSettings, Request
 
-__all__ = ["CallableProvider", "from_settings"]
+__all__ = ["CallableProvider", "from_settings", "importable_target"]
 
 ADAPTER_VERSION = 1
 ACCEPTED = "write a function of one argument: the input, or a parameter named `sample` or `request`"
@@ -154,6 +154,21 @@ def from_settings(settings: ProviderSettings) -> CallableProvider:
     module, digest = _load(place, folder=settings.folder)
     function = _attribute(module, attribute, target=target)
     return CallableProvider(function, target=target, source_digest=digest)
+
+
+def importable_target(function: Callable[..., Any]) -> str | None:
+    """The `module:qualname` that another process finds this very function under; None where it finds none.
+
+    That is so of a lambda, of a function within a function, of a method of an object, and of what stands in the script
+    that was started or was typed into a notebook.
+    """
+    module = sys.modules.get(getattr(function, "__module__", None) or "")
+    found: Any = module
+    for name in getattr(function, "__qualname__", "<unnamed>").split("."):
+        found = getattr(found, name, None)
+    if module is None or module.__name__ in {"__main__", "__mp_main__"} or found is not function:
+        return None
+    return f"{module.__name__}:{function.__qualname__}"
 
 
 def _wanted_by(function: Any, *, target: str) -> Wanted:

@@ -89,6 +89,7 @@ class ReplayProvider:
         self.repeat_offset = first if repeat_offset is None else repeat_offset
 
     offline = True
+    local = True
 
     @property
     def most_repeats(self) -> int:

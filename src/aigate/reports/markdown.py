@@ -35,6 +35,9 @@ def _lines(story: Story) -> Iterable[str]:
     if story.metrics_over:
         yield f"_{_inline(story.metrics_over)}_"
         yield ""
+    if story.measured:
+        yield from (f"- {_inline(line)}" for line in story.measured)
+        yield ""
     for metric, confusion in story.confusions.items():
         yield from _table(
             (f"{_inline(metric)}: right \\ said", *map(_inline, confusion.labels)), _confusion_rows(confusion)
@@ -50,6 +53,8 @@ def _lines(story: Story) -> Iterable[str]:
     yield ""
     yield f"Outcomes: {story.ledger}"
     yield ""
+    yield from (f"Cost of {_inline(line)}  " for line in story.costs)
+    yield from ("",) if story.costs else ()
     yield from (f"**Next:** {_inline(step)}  " for step in story.next_steps)
 
 
@@ -94,6 +99,8 @@ def _moved(sample: MovedSample) -> Iterable[str]:
     for title, answer in (("Baseline", sample.baseline), ("Candidate", sample.candidate)):
         if answer is not None:
             yield from (f"{title}:{_explained(answer)}", "", *_fenced(answer.text), "")
+            yield from (f"- {_inline(claim)}" for claim in answer.claims)
+            yield from ("",) if answer.claims else ()
     yield "</details>"
     yield ""
 

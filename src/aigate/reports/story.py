@@ -13,13 +13,15 @@ from aigate.core.score import MetricSpec, Score
 from aigate.core.verdict import CheckOutcome, Moved, Status, Verdict
 from aigate.gating.checks.no_regression import LISTED
 from aigate.gating.integrity import skipped_samples
-from aigate.gating.run_metrics import confusion_of, metric_table
+from aigate.gating.run_metrics import confusion_of, judge_use, metric_table
+from aigate.reports.measured import measured
 from aigate.scorers.classification import Confusion
 
 __all__ = ["Answer", "MetricRow", "MovedSample", "SliceRow", "Story", "more_moved", "tell"]
 
 SHOWN = 5
 SHOWN_SLICES = 12
+SHOWN_CLAIMS = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +32,13 @@ class Answer:
         text: The output, or what happened instead of one.
         score: Its score on the metric in question; None where there is none.
         explanation: The scorer's.
+        claims: Each claim that a judge found in it, with its verdict and the passage that shows it, in words.
     """
 
     text: str
     score: float | None
     explanation: str
+    claims: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,10 +109,12 @@ class Story:
         metrics: Every metric with its baseline and candidate number, and missing scores.
         metrics_over: On which part of the suite these numbers and the confusion matrices rest, in words; empty for the
             whole run.
+        measured: How long answers took and what they cost, one line each; empty where nothing was called.
         confusions: Confusion matrices of the candidate, by metric.
         moved: A few samples that moved, with both answers.
         more_moved: How many more moved.
         all_counted: False where more may have moved than that: a check that lists no more than so many is full.
+        costs: What answers and judges cost, each apart, in words; empty where nothing is known of it.
         ledger: Outcome counts, in words.
         next_steps: What to do next.
     """
@@ -122,10 +128,12 @@ class Story:
     slices: tuple[SliceRow, ...]
     metrics: tuple[MetricRow, ...]
     metrics_over: str
+    measured: tuple[str, ...]
     confusions: Mapping[str, Confusion]
     moved: tuple[MovedSample, ...]
     more_moved: int
     all_counted: bool
+    costs: tuple[str, ...]
     ledger: str
     next_steps: tuple[str, ...]
 
@@ -156,14 +164,18 @@ def tell(
         headline=_headline(verdict, decided=decided),
         threshold_means=_threshold_means(verdict, candidate),
         why=tuple(_told(causes)),
-        notes=tuple(_told(_beside(verdict, causes), before=_decided_early(verdict, candidate))),
+        notes=tuple(
+            _told(_beside(verdict, causes), before=[*_decided_early(verdict, candidate), *_scatter(verdict, candidate)])
+        ),
         slices=tuple(_slices(verdict))[:SHOWN_SLICES],
         metrics=tuple(_metrics(verdict, _asked_part(baseline, candidate))),
         metrics_over=_metrics_over(candidate),
+        measured=measured(candidate, _asked_part(baseline, candidate)),
         confusions=confusion_of(candidate),
         moved=tuple(_sample(check, moved, candidate, baseline) for check, moved in list(unique.values())[:shown]),
         more_moved=max(0, how_many - min(shown, len(unique))),
         all_counted=all_counted,
+        costs=tuple(_costs(candidate)),
         ledger=str(candidate.ledger),
         next_steps=_next_steps(verdict, candidate) if decided else (),
     )
@@ -262,6 +274,22 @@ def _decided_early(verdict: Verdict, run: Run) -> Iterable[str]:
             yield f"{check.label}: {at}; what came after it is recorded and not used"
 
 
+def _scatter(verdict: Verdict, run: Run) -> Iterable[str]:
+    """Where the scatter of judged scores comes from, and what would make it smaller."""
+    for spec in run.header.metrics:
+        numbers = verdict.metrics.get(spec.metric, {})
+        judge, system = numbers.get("judge_sd"), numbers.get("system_sd")
+        if spec.judge is None or judge is None:
+            continue
+        told = f"{spec.metric}: one judgement of the same answer scatters by {judge:.3f} (the judge)"
+        if system is None:
+            yield f"{told}; how much answers do, --repeats 2 would show"
+            continue
+        share = judge**2 / (judge**2 + system**2) if judge or system else 0.0
+        smaller = "more judgements (--judge-repeats)" if share > 0.5 else "more answers (--repeats)"
+        yield f"{told}, answers to the same question by {system:.3f} (the system): {smaller} would help most"
+
+
 def _slices(verdict: Verdict) -> Iterable[SliceRow]:
     for check in verdict.checks:
         for row in check.details.get("slices", ()) if check.metric else ():
@@ -321,7 +349,23 @@ def _answer(run: Run, sample_id: str, metric: str, *, best: bool) -> Answer | No
     chosen = (max if best else min)(results, key=lambda result: _goodness(result, spec))
     score, response = chosen.scores.get(metric), chosen.response
     value = score.value if isinstance(score, Score) else None
-    return Answer(_shown(chosen.outcome, response), value, score.explanation if score else "")
+    claims = _claims(score) if isinstance(score, Score) else ()
+    return Answer(_shown(chosen.outcome, response), value, score.explanation if score else "", claims)
+
+
+def _claims(score: Score) -> tuple[str, ...]:
+    """The claims that a judge found, those that it does not support first."""
+    found = score.details.get("claims")
+    rows = [row for row in found if isinstance(row, Mapping)] if isinstance(found, list) else []
+    ranked = sorted(rows, key=lambda row: row.get("verdict") == "supported")
+    return tuple(_claim(row) for row in ranked[:SHOWN_CLAIMS])
+
+
+def _claim(row: Mapping[str, Any]) -> str:
+    mark = "✓" if row.get("verdict") == "supported" else "✗"
+    verdict = str(row.get("verdict", "")).replace("_", " ")
+    quote = f" — “{row['quote']}”" if row.get("quote") else ""
+    return f"{mark} {verdict}: {row.get('claim', '')}{quote}"
 
 
 def _shown(outcome: Outcome, response: Response | None) -> str:
@@ -336,6 +380,26 @@ def _goodness(result: Result, spec: MetricSpec | None) -> float:
     """How good a result is on a metric, in [0, 1]; below all others where there is no score."""
     score = None if spec is None else result.scores.get(spec.metric)
     return spec.better(score.value) if spec is not None and isinstance(score, Score) else -1.0
+
+
+def _costs(run: Run) -> Iterable[str]:
+    """What the answers cost, and what each judge did: one line each, where anything was asked of a judge."""
+    judged = [spec.metric for spec in run.header.metrics if spec.judge is not None]
+    if not judged:
+        return
+    given = [r.response for r in run.results if r.response is not None and r.response.journaled_at is None]
+    costs = [response.cost_usd for response in given if response.cost_usd is not None]
+    yield f"{_plural(len(given), 'answer')}: {f'{sum(costs):.2g} USD' if costs else 'not told'}"
+    for metric in judged:
+        use = judge_use(run, metric)
+        cost = "not known" if use.cost_usd is None else f"{use.cost_usd:.2g} USD"
+        kept = f"; {use.from_journal:,} judgements from the journal" if use.from_journal else ""
+        tokens = f"{use.input_tokens + use.output_tokens:,} tokens"
+        yield f"judge of {metric}: {cost}, {_plural(use.calls, 'call')}, {tokens}{kept}"
+
+
+def _plural(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def _text(reference: Any) -> str:

@@ -14,6 +14,7 @@ from rich.text import Text
 from aigate.core.verdict import CheckOutcome, Status
 from aigate.reports.story import Answer, MetricRow, MovedSample, SliceRow, Story, more_moved
 from aigate.reports.text import excerpt, printable
+from aigate.reports.words import Change, word_changes
 from aigate.scorers.classification import Confusion
 
 __all__ = ["console_for", "print_story"]
@@ -21,6 +22,8 @@ __all__ = ["console_for", "print_story"]
 STYLES = {Status.PASS: "green", Status.FAIL: "red", Status.INCONCLUSIVE: "yellow", Status.ERROR: "magenta"}
 MARKS = {Status.PASS: "✓", Status.FAIL: "✗", Status.INCONCLUSIVE: "?", Status.ERROR: "!"}
 WIDEST = 120
+LEAD = 40  # characters shown before the first word that differs
+MARKED = {"same": "", "gone": "red", "new": "green"}
 SHOWN_CLASSES = 8
 
 
@@ -67,6 +70,8 @@ def _print(story: Story, console: Console) -> None:
     console.print(_metrics(story.metrics))
     if story.metrics_over:
         console.print(Text(printable(story.metrics_over), style="dim"))
+    for line in story.measured:
+        console.print(Text(printable(line)))
     for metric, confusion in story.confusions.items():
         console.print(_confusion(metric, confusion))
     if story.slices:
@@ -79,8 +84,12 @@ def _print(story: Story, console: Console) -> None:
     for note in story.notes:
         console.print(_bullet(f"note: {note}", style="dim"))
     console.print(Text(f"outcomes: {story.ledger}", style="dim"))
+    for line in story.costs:
+        console.print(Text(printable(f"cost of {line}"), style="dim"))
     for step in story.next_steps:
         console.print(Text.assemble(("next: ", "bold"), printable(step)))
+    if story.decided and story.moved:  # the verdict has scrolled away by now
+        console.print(Text(printable(story.headline), style=f"bold {style}"))
 
 
 def _bullet(line: str, *, style: str = "", mark: str = " -") -> RenderableType:
@@ -180,14 +189,42 @@ def _side_by_side(sample: MovedSample, width: int) -> RenderableType:
     table.add_column("baseline", ratio=1, overflow="fold")
     table.add_column("candidate", ratio=1, overflow="fold")
     limit = max(120, 6 * (width // 2))
-    table.add_row(_answer(sample.baseline, limit), _answer(sample.candidate, limit))
+    table.add_row(*_compared(sample.baseline, sample.candidate, limit))
     return table
 
 
+def _compared(before: Answer, now: Answer, limit: int) -> tuple[RenderableType, RenderableType]:
+    """Both answers, with the words marked that differ; those far in are reached from shortly before the first."""
+    changes = word_changes(before.text, now.text)
+    if changes is None or len(changes) < 2:
+        return _answer(before, limit), _answer(now, limit)
+    same = len(changes[0].text) if changes[0].kind == "same" else 0
+    start = same - LEAD if same > limit // 2 else 0
+    sides = ([change for change in changes if change.kind != other] for other in ("new", "gone"))
+    first, second = (_marked(side, start, limit) for side in sides)
+    return _explained(first, before), _explained(second, now)
+
+
+def _marked(changes: Sequence[Change], start: int, limit: int) -> Text:
+    """A text as changes, from `start`, at most `limit` characters; says how much was left out."""
+    shown, place = Text("… " if start else ""), 0
+    for change in changes:
+        part = change.text[max(0, start - place) : max(0, start + limit - place)]
+        shown.append(printable(part), style=MARKED[change.kind])
+        place += len(change.text)
+    left_out = place - start - limit
+    return shown.append(f" … ({left_out:,} more characters)") if left_out > 0 else shown
+
+
 def _answer(answer: Answer, limit: int) -> RenderableType:
-    parts = [Text(excerpt(answer.text, limit))]
+    return _explained(Text(excerpt(answer.text, limit)), answer)
+
+
+def _explained(text: Text, answer: Answer) -> RenderableType:
+    parts: list[RenderableType] = [text]
     if answer.explanation:
         parts.append(Text(_brief(answer.explanation, 160), style="dim italic"))
+    parts += [Text(_brief(claim, 160), style="dim") for claim in answer.claims]
     return Group(*parts)
 
 

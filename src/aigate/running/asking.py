@@ -11,11 +11,11 @@ from dataclasses import dataclass, replace
 from aigate.core.digest import json_line
 from aigate.core.response import Fault, FaultKind, Response
 from aigate.errors import CallError, UsageError
-from aigate.providers.base import Provider, Request, rate_limits_of
+from aigate.providers.base import Provider, Request, keeps_deadlines, rate_limits_of
 from aigate.running.budget import Budget, BudgetSpentError, expected_tokens
 from aigate.running.limiter import Limiter
 
-__all__ = ["RetryPolicy", "ask"]
+__all__ = ["RetryPolicy", "ask", "attempt", "longest_s"]
 
 RATE_LIMITED_PER_RETRY = 5
 
@@ -96,14 +96,15 @@ async def ask(
 
     Returns:
         The answer; or a response whose fault is that of the last attempt. `latency_s` is that of the attempt that
-        answered: queueing, retries and waits are not in it.
+        answered: queueing, retries and waits are not in it; `longest_failed_s` tells of attempts that failed.
     """
-    ends_s, waited_s, rate_limited, attempt = clock() + deadline_s, 0.0, 0, 0
+    ends_s, waited_s, failed_s, rate_limited, attempt = clock() + deadline_s, 0.0, 0.0, 0, 0
     while True:
         attempt += 1
-        response, retry_after_s = await _let_go(provider, request, limiter, budget)
+        response, retry_after_s = await _let_go(provider, request, limiter, budget, clock)
+        failed_s = max(failed_s, response.longest_failed_s)
         if attempt > 1:
-            response = replace(response, attempts=attempt, retry_wait_s=waited_s)
+            response = replace(response, attempts=attempt, retry_wait_s=waited_s, longest_failed_s=failed_s)
         if response.fault is None:
             return response
         rate_limited += response.fault.kind is FaultKind.RATE_LIMIT
@@ -116,54 +117,83 @@ async def ask(
 
 
 async def _let_go(
-    provider: Provider, request: Request, limiter: Limiter | None, budget: Budget | None
+    provider: Provider, request: Request, limiter: Limiter | None, budget: Budget | None, clock: Callable[[], float]
 ) -> tuple[Response, float | None]:
     """One attempt, once limiter and budget allow it; both are told what became of it, whatever did."""
     if limiter is None:
-        return await _paid_for(provider, request, budget)
+        return await _paid_for(provider, request, budget, clock)
     ticket = await limiter.acquire(expected_tokens(request) if limiter.counts_tokens else 0)
     response: Response | None = None
     retry_after_s: float | None = None
     try:
-        response, retry_after_s = await _paid_for(provider, request, budget)
+        response, retry_after_s = await _paid_for(provider, request, budget, clock)
     finally:
         limiter.release(ticket, response, retry_after_s=retry_after_s)
     limiter.note_limits(rate_limits_of(provider))
     return response, retry_after_s
 
 
-async def _paid_for(provider: Provider, request: Request, budget: Budget | None) -> tuple[Response, float | None]:
+async def _paid_for(
+    provider: Provider, request: Request, budget: Budget | None, clock: Callable[[], float]
+) -> tuple[Response, float | None]:
     if budget is None:
-        return await _attempt(provider, request)
+        return await attempt(provider, request, clock)
     if (reservation := budget.reserve(request)) is None:
         raise BudgetSpentError(budget.exhausted)
     response: Response | None = None
     try:
-        response, retry_after_s = await _attempt(provider, request)
+        response, retry_after_s = await attempt(provider, request, clock)
     finally:
         budget.settle(reservation, response)
     return response, retry_after_s
 
 
-async def _attempt(provider: Provider, request: Request) -> tuple[Response, float | None]:
-    """One call. The deadline is enforced here too, so that no provider can hang a run."""
+async def attempt(
+    provider: Provider, request: Request, clock: Callable[[], float] = time.monotonic
+) -> tuple[Response, float | None]:
+    """One call. The deadline is enforced here too, so that no provider can hang a run.
+
+    Args:
+        provider: Who answers.
+        request: What is asked.
+        clock: Seconds that only grow.
+
+    Returns:
+        The answer or the fault, and the seconds that the provider asked us to wait, where it did.
+
+    Raises:
+        UsageError: The provider cannot be asked like this at all.
+    """
+    started_s = clock()
     try:
-        async with asyncio.timeout(request.timeout_s * 1.05 + 0.5):
+        async with asyncio.timeout(None if keeps_deadlines(provider) else longest_s(request)):
             return _storable(await provider.respond(request)), None
     except CallError as error:
-        return Response(fault=Fault(error.kind, error.message)), error.retry_after_s
+        return _failed(Fault(error.kind, error.message), request, clock() - started_s), error.retry_after_s
     except TimeoutError:
         message = f"no answer within {request.timeout_s:g} s, and the provider did not stop by itself"
-        return Response(fault=Fault(FaultKind.TIMEOUT, message)), None
+        return _failed(Fault(FaultKind.TIMEOUT, message), request, clock() - started_s), None
     except asyncio.CancelledError:
         # A cancellation of the run goes through. One that leaked out of the provider would end this worker in silence.
         if (task := asyncio.current_task()) is not None and task.cancelling():
             raise
         return Response(fault=Fault(FaultKind.ADAPTER, "CancelledError: the provider cancelled its own call")), None
-    except UsageError:  # what the user asked for cannot be asked: no answer would ever come
+    except (UsageError, BudgetSpentError):  # what the user asked for cannot be asked: no answer would ever come
         raise
     except Exception as error:  # noqa: BLE001 - a provider of a user's may raise anything; the run must go on and say so
         return Response(fault=Fault(FaultKind.ADAPTER, f"{type(error).__name__}: {error}")), None
+
+
+def _failed(fault: Fault, request: Request, took_s: float) -> Response:
+    """What a failed attempt leaves: the fault, and how long it took where the candidate is to blame for it."""
+    if not fault.kind.candidate_fault:
+        return Response(fault=fault)
+    return Response(fault=fault, longest_failed_s=max(took_s, request.timeout_s * (fault.kind is FaultKind.TIMEOUT)))
+
+
+def longest_s(request: Request) -> float:
+    """Seconds after which a call is given up that does not end by itself."""
+    return request.timeout_s * 1.05 + 0.5
 
 
 def _storable(given: object) -> Response:

@@ -95,6 +95,15 @@ class Reservation:
     spent: Spent
 
 
+@dataclass(slots=True)
+class _Account:
+    """What is used and set aside of one budget, whoever uses it."""
+
+    spent: Spent = Spent()
+    reserved: Spent = Spent()
+    exhausted: str = ""
+
+
 class Budget:
     """Keeps the calls of one run under its caps. For one event loop.
 
@@ -114,20 +123,37 @@ class Budget:
             )
         self.caps = caps
         self._price = price
-        self._spent = Spent()
-        self._reserved = Spent()
+        self._account = _Account()
         self._longest_output = 0
-        self._exhausted = ""
 
     @property
     def spent(self) -> Spent:
         """What finished calls used."""
-        return self._spent
+        return self._account.spent
 
     @property
     def exhausted(self) -> str:
         """Which cap was reached, in words; empty while none was."""
-        return self._exhausted
+        return self._account.exhausted
+
+    def beside(self, price: Price | None, *, whose: str) -> Budget:
+        """The same budget for calls to another model: both together keep the caps.
+
+        Args:
+            price: What that model costs; needed for a cap on cost.
+            whose: Which model, for messages: "the judge".
+
+        Raises:
+            UsageError: A cap on cost, and no price.
+        """
+        if self.caps.cost_usd is not None and price is None:
+            raise UsageError(
+                f"max-cost cannot be kept: the price of {whose} is not known",
+                hint='give it as --judge-price INPUT,OUTPUT, or price = "INPUT,OUTPUT" under [judge]',
+            )
+        other = Budget(Caps(calls=self.caps.calls, tokens=self.caps.tokens))
+        other.caps, other._price, other._account = self.caps, price, self._account
+        return other
 
     def reserve(self, request: Request) -> Reservation | None:
         """Set aside what one call may use.
@@ -146,8 +172,9 @@ class Budget:
             response: What came of the call; None where it was dropped. A call that tells no usage, or failed, counts
                 as what was reserved for it: it may have been billed.
         """
-        self._reserved = self._reserved.minus(reservation.spent)
-        self._spent = self._spent.plus(self._used(reservation.spent, response))
+        account = self._account
+        account.reserved = account.reserved.minus(reservation.spent)
+        account.spent = account.spent.plus(self._used(reservation.spent, response))
 
     def grant(self, share: float) -> Budget | None:
         """Cut off a part for somebody else, who may then use it by himself; what he used comes back by `take_back`.
@@ -163,11 +190,11 @@ class Budget:
         tokens = None if left.tokens is None else math.floor(left.tokens * share)
         cost_usd = None if left.cost_usd is None else left.cost_usd * share
         if 0 in (calls, tokens, cost_usd):
-            self._exhausted = self._exhausted or "nothing is left of the budget"
+            self._account.exhausted = self._account.exhausted or "nothing is left of the budget"
             return None
         part = Budget(Caps(cost_usd, calls, tokens), price=self._price)
         part._longest_output = self._longest_output
-        self._reserved = self._reserved.plus(part.whole)
+        self._account.reserved = self._account.reserved.plus(part.whole)
         return part
 
     def take_back(self, part: Budget, spent: Spent | None) -> None:
@@ -177,8 +204,9 @@ class Budget:
             part: What `grant` gave.
             spent: What of it was used; None where nobody knows (its worker died): then all of it counts as used.
         """
-        self._reserved = self._reserved.minus(part.whole)
-        self._spent = self._spent.plus(part.whole if spent is None else spent)
+        account = self._account
+        account.reserved = account.reserved.minus(part.whole)
+        account.spent = account.spent.plus(part.whole if spent is None else spent)
 
     @property
     def whole(self) -> Spent:
@@ -186,7 +214,7 @@ class Budget:
         return Spent(self.caps.calls or 0, self.caps.tokens or 0, self.caps.cost_usd or 0.0)
 
     def _left(self) -> Caps:
-        used = self._spent.plus(self._reserved)
+        used = self._account.spent.plus(self._account.reserved)
         caps = self.caps
         return Caps(
             cost_usd=None if caps.cost_usd is None else max(0.0, caps.cost_usd - used.cost_usd),
@@ -209,9 +237,9 @@ class Budget:
         ):
             if rest is not None and not needed <= rest:
                 unit = " USD" if name == "max-cost" else ""
-                self._exhausted = self._exhausted or f"{name} {cap:g}{unit} was reached"
+                self._account.exhausted = self._account.exhausted or f"{name} {cap:g}{unit} was reached"
                 return False
-        self._reserved = self._reserved.plus(wanted)
+        self._account.reserved = self._account.reserved.plus(wanted)
         return True
 
     def _used(self, reserved: Spent, response: Response | None) -> Spent:
@@ -239,6 +267,7 @@ class Estimate:
         cost_usd: US dollars; None where the price is not known.
         price: What it was worked out with; None where it is not known.
         model: The model's name.
+        judges: True for what judges are asked, False for answers.
     """
 
     calls: int
@@ -249,16 +278,19 @@ class Estimate:
     cost_usd: float | None
     price: Price | None
     model: str
+    judges: bool = False
 
     def __str__(self) -> str:
         up_to = f" (up to {self.most_calls:,})" if self.most_calls > self.calls else ""
+        what = f"questions to the judge {self.model}" if self.judges else "calls"
         basis = "assumed" if self.assumed else "as long as the baseline's answers"
         tokens = f"about {self.input_tokens:,} tokens to send and {self.output_tokens:,} to receive ({basis})"
         if self.cost_usd is None or self.price is None:
-            cost = f"the price of '{self.model}' is not known: no cost (--price IN,OUT tells it)"
+            flag = "--judge-price" if self.judges else "--price"
+            cost = f"the price of '{self.model}' is not known: no cost ({flag} IN,OUT tells it)"
         else:
             cost = f"about {self.cost_usd:.2g} USD ({self.price.origin})"
-        return f"estimate: {self.calls:,} calls{up_to}, {tokens}, {cost}"
+        return f"estimate: {self.calls:,} {what}{up_to}, {tokens}, {cost}"
 
 
 def estimate(

@@ -23,12 +23,14 @@ from typing import TYPE_CHECKING, Any
 from aigate.core.ledger import Outcome
 from aigate.core.looks import LookPlan
 from aigate.core.response import Response
-from aigate.core.run import Result
+from aigate.core.run import AnchorsJudged, Result
 from aigate.core.sample import Message, Sample
 from aigate.errors import CannotJudgeError
+from aigate.goldens.judge_anchors import JudgeAnchor
 from aigate.providers.base import Provider, Request, is_offline, journal_identity_of
 from aigate.running.asking import RetryPolicy, ask
 from aigate.running.budget import Budget, BudgetSpentError
+from aigate.running.judging import JudgePlan, Judging, judge_anchors
 from aigate.running.limiter import CircuitBreaker, Limiter
 from aigate.running.prices import Price, priced
 from aigate.running.queue import TaskQueue
@@ -68,6 +70,9 @@ class Plan:
         requests_per_minute: Calls that may be started in a minute; None: as many as the server takes.
         tokens_per_minute: Tokens in a minute; likewise.
         price: What the model costs, for answers whose cost the provider does not tell; None: not known.
+        judges: Who judges, by metric, where a scorer asks a model.
+        judge_anchors: Labelled answers that the judges judge too.
+        answered: Answers that are there and only need to be judged, by sample id and repeat: nobody is asked for them.
         done: What stands in the run file already, and is not asked again.
         looks: The planned looks; None: none before the end.
         seed: Orders the units for the looks.
@@ -94,6 +99,9 @@ class Plan:
     requests_per_minute: float | None = None
     tokens_per_minute: float | None = None
     price: Price | None = None
+    judges: Mapping[str, JudgePlan] = field(default_factory=dict)
+    judge_anchors: Sequence[JudgeAnchor] = ()
+    answered: Mapping[tuple[str, int], Response] = field(default_factory=dict)
     done: Collection[tuple[str, int]] = frozenset()
     looks: LookPlan | None = None
     seed: int = 0
@@ -127,12 +135,14 @@ class Means:
         breaker: Ends a hopeless run.
         budget: Caps on calls, tokens and cost; None for none.
         journal: Answers already paid for; None for none.
+        judging: The judges; None where no scorer asks one.
     """
 
     limiter: Limiter
     breaker: CircuitBreaker
     budget: Budget | None = None
     journal: Journal | None = None
+    judging: Judging | None = None
 
     @classmethod
     def of(cls, plan: Plan, *, budget: Budget | None = None, journal: Journal | None = None) -> Means:
@@ -144,10 +154,26 @@ class Means:
             clock=plan.clock,
             random=plan.random,
         )
-        return cls(limiter, CircuitBreaker(concurrency=plan.concurrency), budget, journal)
+        judging = None
+        if plan.judges:
+            judging = Judging(
+                plan.judges, budget=budget, journal=journal, random=plan.random, sleep=plan.sleep, clock=plan.clock
+            )
+        breaker = CircuitBreaker(concurrency=plan.concurrency)
+        return cls(limiter, breaker, None if is_offline(plan.provider) else budget, journal, judging)
+
+    @property
+    def hopeless(self) -> str:
+        """Why nothing more will come of the run; empty while something may."""
+        return self.breaker.reason or ("" if self.judging is None else self.judging.hopeless)
+
+    async def aclose(self) -> None:
+        """Give back the judges' connections."""
+        if self.judging is not None:
+            await self.judging.aclose()
 
 
-async def run_plan(plan: Plan, record: Record, means: Means | None = None) -> None:
+async def run_plan(plan: Plan, record: Record, means: Means | None = None) -> Mapping[str, AnchorsJudged]:
     """Ask and judge everything in the plan, or what of it is needed until it is settled.
 
     Once it is settled no further task is started. Those in flight are completed and recorded; then each that was never
@@ -158,6 +184,9 @@ async def run_plan(plan: Plan, record: Record, means: Means | None = None) -> No
         plan: What to ask.
         record: Called once per result, in the order results arrive, on the event loop's thread.
         means: Limiter, budget and journal; default: those that the plan asks for, without budget and journal.
+
+    Returns:
+        What the judge of each judged metric said of the labelled answers.
 
     When it is cancelled (Ctrl-C), calls in flight are dropped; everything recorded before stays recorded.
 
@@ -177,6 +206,7 @@ async def run_plan(plan: Plan, record: Record, means: Means | None = None) -> No
     )
     try:
         async with asyncio.TaskGroup() as group, _closed_in_time(plan, queue):
+            anchors = group.create_task(_anchors_judged(plan, means, queue))
             pool = [group.create_task(_work(plan, means, queue, record)) for _ in range(_pool_size(plan))]
             for worker in pool:
                 worker.add_done_callback(queue.note_end)
@@ -186,13 +216,29 @@ async def run_plan(plan: Plan, record: Record, means: Means | None = None) -> No
         raise errors.exceptions[0] from None
     finally:
         await plan.provider.aclose()
-    _require_whole(pool, means.breaker)
+        await means.aclose()
+    _require_whole(pool, means.hopeless)
     for task in queue.never_started():
         record(not_asked(task, queue.closed_by or Outcome.EARLY_STOP), task.sample)
+    return anchors.result()
+
+
+async def _anchors_judged(plan: Plan, means: Means, queue: TaskQueue) -> Mapping[str, AnchorsJudged]:
+    """What judges say of labelled answers, found out while answers are awaited."""
+    if means.judging is None or not plan.judge_anchors:
+        return {}
+    return await judge_anchors(
+        plan.judge_anchors,
+        plan.scorers,
+        means.judging,
+        time_left_s=lambda: queue.time_left_s(plan.sample_deadline_s),
+    )
 
 
 def _pool_size(plan: Plan) -> int:
-    return min(WORKERS_PER_CALL * plan.concurrency, max(1, len(plan.samples) * plan.repeats))
+    judged_meanwhile = sum(judge.concurrency for judge in plan.judges.values())
+    most = WORKERS_PER_CALL * plan.concurrency + judged_meanwhile
+    return min(most, max(1, len(plan.samples) * plan.repeats))
 
 
 @asynccontextmanager
@@ -208,7 +254,7 @@ async def _closed_in_time(plan: Plan, queue: TaskQueue) -> AsyncIterator[None]:
         timer.cancel()
 
 
-def _require_whole(pool: Sequence[asyncio.Task[None]], breaker: CircuitBreaker) -> None:
+def _require_whole(pool: Sequence[asyncio.Task[None]], hopeless: str) -> None:
     """Refuse to go on as if the run were whole.
 
     Raises:
@@ -219,9 +265,9 @@ def _require_whole(pool: Sequence[asyncio.Task[None]], breaker: CircuitBreaker) 
             "a scorer cancelled the task that called it: samples were lost",
             hint="repair the scorer, then go on with --resume",
         )
-    if breaker.reason:
+    if hopeless:
         raise CannotJudgeError(
-            f"the run was given up: {breaker.reason}", hint="what was answered is kept: repair it, then --resume"
+            f"the run was given up: {hopeless}", hint="what was answered is kept: repair it, then --resume"
         )
 
 
@@ -231,24 +277,38 @@ async def _work(plan: Plan, means: Means, queue: TaskQueue, record: Record) -> N
         turns += 1
         if turns % TURNS_BETWEEN_YIELDS == 0:
             await asyncio.sleep(0)
+        response: Response | None = None
         try:
             response = await _answer(plan, means, queue, task)
+            queue.set_aside(task)  # it is kept: from here on nothing of it can be asked twice
+            result = await _settled(plan, means, queue, task, response)
         except BudgetSpentError:
             queue.close(Outcome.BUDGET)
-            result = not_asked(task, Outcome.BUDGET)
-        else:
-            queue.set_aside(task)  # it is kept: from here on nothing of it can be asked twice
-            result = await settle(task.sample, task.repeat, response, plan.scorers)
-            if not is_offline(plan.provider):
-                means.breaker.note(response)
+            result = not_asked(task, Outcome.BUDGET, response)
         record(result, task.sample)
         queue.note_recorded(task)
-        if means.breaker.reason:
+        if means.hopeless:
             queue.close(Outcome.INFRASTRUCTURE_ERROR)
 
 
+async def _settled(plan: Plan, means: Means, queue: TaskQueue, task: Task, response: Response) -> Result:
+    """The answer, judged."""
+    if not is_offline(plan.provider) and task.key not in plan.answered:
+        means.breaker.note(response)
+    return await settle(
+        task.sample,
+        task.repeat,
+        response,
+        plan.scorers,
+        means.judging,
+        time_left_s=lambda: queue.time_left_s(plan.sample_deadline_s),
+    )
+
+
 async def _answer(plan: Plan, means: Means, queue: TaskQueue, task: Task) -> Response:
-    """The answer from the journal, or from the provider; its cost filled in."""
+    """The answer that is there already, from the journal, or from the provider; its cost filled in."""
+    if (there := plan.answered.get(task.key)) is not None:
+        return there
     request = plan.request(task)
 
     async def wait(wait_s: float) -> None:

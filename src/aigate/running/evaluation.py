@@ -16,24 +16,30 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from aigate.core.digest import seed_from
 from aigate.core.looks import LookPlan
-from aigate.core.run import Result, Run, RunHeader
+from aigate.core.registry import refuse_unknown
+from aigate.core.run import AnchorsJudged, Result, Run, RunHeader
 from aigate.core.sample import Message, Sample
 from aigate.core.version import VersionId
 from aigate.errors import ConfigError, UsageError
-from aigate.goldens.config import DEFAULTS, ScorerEntry
+from aigate.goldens.config import DEFAULTS
 from aigate.goldens.prompts import Prompt, messages_of
 from aigate.goldens.suite import Suite, load_suite
-from aigate.providers.base import Provider, ProviderSettings, has_journal_identity, is_offline, make_provider
+from aigate.providers.base import Provider, ProviderSettings, has_journal_identity, is_local, is_offline, make_provider
 from aigate.running.asking import RetryPolicy
 from aigate.running.budget import Budget, Caps
 from aigate.running.engine import Means, Plan, run_plan
+from aigate.running.judges import JudgeChoices, judge_plans, scorer_settings_of, scorers_of
 from aigate.running.prices import Price, find_price
 from aigate.running.provenance import git_commit, library_versions, utc_now
 from aigate.running.schedule import run_at_look
+from aigate.running.uploading import Upload, file_of
 from aigate.running.writer import RunWriter, begun_run
-from aigate.scorers.base import Scorer, ScorerSettings, make_scorer
+from aigate.scorers.base import Scorer
+from aigate.scorers.calibration import calibrations_in
+from aigate.stores import local_path
 
 if TYPE_CHECKING:
+    from aigate.running.distributed import DaskEngine
     from aigate.running.journal import Journal
 
 __all__ = [
@@ -45,14 +51,16 @@ __all__ = [
     "evaluate",
     "execute",
     "goes_on",
+    "opened_journal",
     "prepare",
     "primary_metric",
-    "scorers_of",
+    "run_to_end",
     "with_looks",
 ]
 
 JOURNAL = ".aigate/journal.sqlite"
 JOURNAL_DAYS = 1.0
+ENGINES = ("local", "dask")
 
 Progress = Callable[[Result, int, int], None]
 Settled = Callable[[Run], bool]
@@ -103,6 +111,7 @@ class Conditions:
             everything is asked.
         budget: Caps on calls, tokens and cost; None for none. It counts, so it serves one run.
         journal: Where paid answers are kept; None for nowhere.
+        engine: The cluster whose workers ask and judge; None: this process does.
     """
 
     suite: Suite
@@ -111,6 +120,7 @@ class Conditions:
     settled: Settled | None = None
     budget: Budget | None = None
     journal: JournalAt | None = None
+    engine: DaskEngine | None = None
 
 
 @dataclass(frozen=True)
@@ -137,6 +147,10 @@ class Choices:
     price: str | None = None
     prices: Path | None = None
     journal: JournalAt | None = None
+    judge: JudgeChoices = field(default_factory=JudgeChoices)
+    engine: str = "local"
+    dask_scheduler: str | None = None
+    dask_workers: int | None = None
 
 
 def evaluate(
@@ -158,7 +172,11 @@ def evaluate(
     max_calls: int | None = None,
     max_tokens: int | None = None,
     price: str | None = None,
+    judge: Mapping[str, Any] | str | None = None,
     journal: Path | str | None = JOURNAL,
+    engine: str = "local",
+    dask_scheduler: str | None = None,
+    dask_workers: int | None = None,
     out: Path | str | None = None,
     resume: bool = False,
     looks: LookPlan | None = None,
@@ -191,9 +209,15 @@ def evaluate(
         max_calls: Calls at most, retries included.
         max_tokens: Tokens sent and received at most.
         price: US dollars per million tokens, "INPUT,OUTPUT", where the price table does not know the model.
+        judge: The model that judges: a version, or keys of `[judge]` as suite.toml has them; these win over suite.toml.
+            `provider` may also be a `Provider`.
         journal: The file in which paid answers are kept, and looked for first; None for none. Only answers of providers
             that say what decides them (`openai`) are kept.
-        out: The run file; default: a temporary one, gone when this returns.
+        engine: "local", or "dask": workers of a Dask cluster ask and judge. The provider must then be one that they can
+            make: a name, or a function that they can import.
+        dask_scheduler: The address of the cluster's scheduler; default: workers are started on this machine.
+        dask_workers: How many of them; default: one per CPU.
+        out: The run file, a path or a URL (`s3://bucket/run.jsonl`); default: a temporary one, gone when this returns.
         resume: Go on with the interrupted or early stopped run in `out`, under the looks that it was begun with.
         looks: When the run may be decided and stopped (`aigate.gating.early_stop.plan_looks`); stored in the run. The
             first look asks `repeats` of each sample.
@@ -232,12 +256,16 @@ def evaluate(
         max_tokens=max_tokens,
         price=price,
         journal=None if journal is None else JournalAt(Path(journal)),
+        judge=JudgeChoices.of(judge),
+        engine=engine,
+        dask_scheduler=dask_scheduler,
+        dask_workers=dask_workers,
     )
     loaded = suite if isinstance(suite, Suite) else load_suite(Path(suite))
     prepared = prepare(loaded, choices, environ=os.environ if environ is None else environ)
     conditions = with_looks(prepared, looks, settled=settled, first=first)
     if out is not None:
-        return execute(conditions, Path(out), resume=resume, progress=progress)
+        return execute(conditions, out, resume=resume, progress=progress)
     with TemporaryDirectory(prefix="aigate-") as folder:
         return replace(execute(conditions, Path(folder) / "run.jsonl", progress=progress), source="")
 
@@ -252,7 +280,9 @@ def prepare(suite: Suite, choices: Choices, *, environ: Mapping[str, str]) -> Co
     config = suite.config
     version = _version(suite, choices)
     prompt = suite.prompt_for(version)
-    scorers = scorers_of(suite)
+    own_prices = _own_prices(suite, choices)
+    judges = judge_plans(suite, choices.judge, environ=environ, prices=own_prices)
+    scorers = scorers_of(suite, judges)
     samples, subset = suite.select(choices.limit, choices.tags)
     concurrency = choices.concurrency or config.concurrency or DEFAULTS["concurrency"]
     provider = _provider(suite, choices, version, environ, concurrency)
@@ -260,7 +290,7 @@ def prepare(suite: Suite, choices: Choices, *, environ: Mapping[str, str]) -> Co
     for sample in samples:  # a prompt that cannot be rendered is found before anything is paid for
         render(sample)
     repeats = choices.repeats or config.repeats or DEFAULTS["repeats"]
-    price = _price(suite, choices, provider)
+    price = _price(suite, choices, provider, own_prices)
     retries = config.retries if choices.retries is None else choices.retries
     plan = Plan(
         samples=samples,
@@ -277,6 +307,8 @@ def prepare(suite: Suite, choices: Choices, *, environ: Mapping[str, str]) -> Co
         requests_per_minute=choices.requests_per_minute or config.requests_per_minute,
         tokens_per_minute=choices.tokens_per_minute or config.tokens_per_minute,
         price=price,
+        judge_anchors=suite.judge_anchors,
+        judges={scorer.spec.metric: judge for scorer, judge in zip(scorers, judges, strict=True) if judge is not None},
     )
     header = RunHeader(
         version=version,
@@ -296,8 +328,17 @@ def prepare(suite: Suite, choices: Choices, *, environ: Mapping[str, str]) -> Co
         seed=seed_from(suite.digest) % 2**53,
         commit=git_commit(suite.path),
         started_at=utc_now(),
+        load=_load(plan, choices.engine),
+        calibrations=calibrations_in(suite.path, [scorer.spec.metric for scorer in scorers]),
     )
-    return Conditions(suite, plan, header, budget=_budget(choices, price, provider), journal=choices.journal)
+    return Conditions(
+        suite,
+        plan,
+        header,
+        budget=_budget(choices, plan),
+        journal=choices.journal,
+        engine=_engine(suite, choices, plan, version, environ),
+    )
 
 
 def with_looks(
@@ -339,7 +380,7 @@ def with_looks(
 
 def execute(
     conditions: Conditions,
-    out: Path,
+    out: Path | str,
     *,
     resume: bool = False,
     progress: Progress | None = None,
@@ -349,7 +390,7 @@ def execute(
 
     Args:
         conditions: What was prepared.
-        out: The run file.
+        out: The run file, or the URL of where it belongs: then it is written to `file_of(out)` while the run lasts.
         resume: Go on with the run in `out`, under the looks that it was begun with.
         progress: Called per answer with (result, done, total); not for answers that nobody was asked for.
         looked: Called after each planned look; for the one that ends the run, once its last answer is in.
@@ -357,30 +398,38 @@ def execute(
     Raises:
         UsageError: `out` holds an interrupted run and `resume` is false.
         RunFileError: `out` holds a run made under other conditions.
+        ChangedError, StoreError: `out` is a URL, and what stands there changed meanwhile, or it cannot be written.
         KeyboardInterrupt: Stopped; `out` holds a resumable run.
         Exception: Whatever `settled` raised; `out` holds a resumable run.
     """
     resume = resume or goes_on(conditions, out)
-    with _opened(conditions) as journal, RunWriter(out, conditions.header, resume=resume) as writer:
+    if local_path(out) is None:
+        upload = Upload.begin(str(out), resume=resume)
+        run = execute(conditions, upload.local, resume=resume, progress=progress, looked=looked)
+        return upload.finish(run)
+    out = file_of(out)
+    with opened_journal(conditions) as journal, RunWriter(out, conditions.header, resume=resume) as writer:
         plan = replace(
             conditions.plan,
             repeats=writer.header.repeats,
             looks=writer.header.looks,
             seed=writer.header.seed,
             done=frozenset(result.key for result in writer.kept),
+            answered=writer.answered,
         )
         means = Means.of(plan, budget=conditions.budget, journal=journal)
         with _statistics_loaded_meanwhile(plan):
-            _run_to_end(_Execution(plan, means, writer, conditions.settled, progress, looked).run())
-        return writer.close_run(finished_at=utc_now())
+            execution = _Execution(plan, means, writer, conditions.settled, progress, looked)
+            anchors = run_to_end(execution.run(conditions.engine))
+        return writer.close_run(finished_at=utc_now(), judge_anchors=anchors)
 
 
-def goes_on(conditions: Conditions, out: Path) -> bool:
+def goes_on(conditions: Conditions, out: Path | str) -> bool:
     """Whether the same evaluation was begun in `out` and broke off: then it is gone on with, asked for or not.
 
     Only where what decides an answer is known to be the same: code that is called (`callable`) may have changed since.
     """
-    begun = begun_run(out) if has_journal_identity(conditions.plan.provider) else None
+    begun = begun_run(file_of(out)) if has_journal_identity(conditions.plan.provider) else None
     if begun is None:
         return False
     before, now = begun.same_conditions(), conditions.header.same_conditions()
@@ -391,7 +440,7 @@ def goes_on(conditions: Conditions, out: Path) -> bool:
 @contextmanager
 def _statistics_loaded_meanwhile(plan: Plan) -> Iterator[None]:
     """Import what the gate will need while answers are awaited; where nothing is awaited it would gain nothing."""
-    if is_offline(plan.provider):
+    if is_offline(plan.provider) and not plan.judges:
         yield
         return
     from aigate.stats import special
@@ -405,10 +454,11 @@ def _statistics_loaded_meanwhile(plan: Plan) -> Iterator[None]:
 
 
 @contextmanager
-def _opened(conditions: Conditions) -> Iterator[Journal | None]:
+def opened_journal(conditions: Conditions) -> Iterator[Journal | None]:
     """The journal, where there is one and the provider's answers may be kept."""
-    at = conditions.journal
-    if at is None or not has_journal_identity(conditions.plan.provider):
+    at, plan = conditions.journal, conditions.plan
+    asked = (plan.provider, *(judge.provider for judge in plan.judges.values()))
+    if at is None or not any(map(has_journal_identity, asked)):
         yield None
         return
     from aigate.running.journal import Journal
@@ -440,11 +490,17 @@ class _Execution:
         self._not_asked = 0
         self._ended_at: int | None = None
 
-    async def run(self) -> None:
-        """Ask everything, or what of it is needed."""
-        await run_plan(self._plan, self._record, self._means)
+    async def run(self, engine: DaskEngine | None) -> Mapping[str, AnchorsJudged]:
+        """Ask everything, or what of it is needed; gives what judges said of labelled answers."""
+        if engine is None:
+            anchors = await run_plan(self._plan, self._record, self._means)
+        else:
+            from aigate.running.distributed import run_on_dask
+
+            anchors = await run_on_dask(self._plan, self._record, self._means, engine)
         if self._ended_at is not None:
             self._tell(self._ended_at, settled=True)
+        return anchors
 
     def _record(self, result: Result, sample: Sample) -> None:
         self._writer.add(result, sample)
@@ -471,27 +527,6 @@ class _Execution:
         if self._looked is not None and self._plan.looks is not None:
             planned = len(self._plan.looks.looks)
             self._looked(Looked(look, planned, settled, self._not_asked, len(self._tasks)))
-
-
-def scorers_of(suite: Suite) -> tuple[Scorer, ...]:
-    """The suite's scorers, made.
-
-    Raises:
-        ConfigError: An unknown scorer or option, or two scorers for one metric.
-        MissingExtraError: A scorer needs a package that is not installed.
-    """
-    entries: tuple[ScorerEntry, ...] = suite.config.scorers or DEFAULTS["scorers"]
-    scorers = tuple(
-        make_scorer(ScorerSettings(entry.name, entry.argument, entry.options, suite.contract)) for entry in entries
-    )
-    names = [scorer.spec.metric for scorer in scorers]
-    for name in names:
-        if names.count(name) > 1:
-            raise ConfigError(
-                f"{suite.path / 'suite.toml'}: two scorers compute the metric '{name}'",
-                hint="give one of them another name: {scorer = ..., metric = ...}",
-            )
-    return scorers
 
 
 def primary_metric(suite: Suite, scorers: Sequence[Scorer]) -> str:
@@ -534,10 +569,9 @@ def _version(suite: Suite, choices: Choices) -> VersionId:
 def _provider(
     suite: Suite, choices: Choices, version: VersionId, environ: Mapping[str, str], concurrency: int
 ) -> Provider:
-    chosen = choices.provider or suite.config.provider or DEFAULTS["provider"]
+    chosen = _chosen_provider(suite, choices)
     if isinstance(chosen, str):
-        inherited = suite.config.provider_options if chosen == (suite.config.provider or DEFAULTS["provider"]) else {}
-        options = {**inherited, **choices.provider_options}
+        options = _provider_options(suite, choices, chosen)
         return make_provider(chosen, ProviderSettings(version, options, suite.path, environ, concurrency))
     if isinstance(chosen, Provider):
         return chosen
@@ -551,27 +585,103 @@ def _provider(
     )
 
 
-def _price(suite: Suite, choices: Choices, provider: Provider) -> Price | None:
+def _chosen_provider(suite: Suite, choices: Choices) -> str | Provider | Callable[..., Any]:
+    return choices.provider or suite.config.provider or DEFAULTS["provider"]
+
+
+def _provider_options(suite: Suite, choices: Choices, name: str) -> dict[str, Any]:
+    inherited = suite.config.provider_options if name == (suite.config.provider or DEFAULTS["provider"]) else {}
+    return {**inherited, **choices.provider_options}
+
+
+def _engine(
+    suite: Suite, choices: Choices, plan: Plan, version: VersionId, environ: Mapping[str, str]
+) -> DaskEngine | None:
+    """Who asks and judges, where it is not this process.
+
+    Raises:
+        UsageError: An unknown engine, or a provider that cannot be made on another machine.
+    """
+    refuse_unknown([choices.engine], ENGINES, where="engine", kind="engines", error=UsageError)
+    if choices.engine == "local":
+        return None
+    from aigate.running.distributed import DaskEngine
+    from aigate.running.hands import recipe_of
+
+    name, options = _named_provider(suite, choices, plan.provider)
+    return DaskEngine(
+        recipe_of(
+            plan, version=version, provider=name, options=options, folder=suite.path, scorers=scorer_settings_of(suite)
+        ),
+        scheduler=choices.dask_scheduler,
+        workers=choices.dask_workers,
+        environ={key: value for key, value in environ.items() if os.environ.get(key) != value},
+    )
+
+
+def _named_provider(suite: Suite, choices: Choices, provider: Provider) -> tuple[str | None, dict[str, Any]]:
+    """What a worker makes the provider from; None where it is not asked there."""
+    if is_local(provider):
+        return None, {}
+    chosen = _chosen_provider(suite, choices)
+    if isinstance(chosen, str):
+        return chosen, _provider_options(suite, choices, chosen)
+    from aigate.providers.callable import importable_target
+
+    target = None if isinstance(chosen, Provider) else importable_target(chosen)
+    if target is None:
+        told = f"the provider is {type(chosen).__name__} {getattr(chosen, '__qualname__', '')}".rstrip()
+        raise UsageError(
+            f"engine 'dask': {told}: a worker cannot be given it, since it lives in this process",
+            hint="name what workers can make: a provider, or a function at the top of a module (module:function)",
+        )
+    return "callable", {"target": target}
+
+
+def _own_prices(suite: Suite, choices: Choices) -> Path | None:
+    """The user's own table of prices."""
+    if choices.prices is None and suite.config.prices is not None:
+        return suite.path / suite.config.prices
+    return choices.prices
+
+
+def _price(suite: Suite, choices: Choices, provider: Provider, table: Path | None) -> Price | None:
     """What the model costs, where anybody says so."""
-    own = choices.prices
-    if own is None and suite.config.prices is not None:
-        own = suite.path / suite.config.prices
     model = provider.describe().get("model")
     given = choices.price or suite.config.price
-    return find_price(model if isinstance(model, str) else None, given=given, table=own)
+    return find_price(model if isinstance(model, str) else None, given=given, table=table)
 
 
-def _budget(choices: Choices, price: Price | None, provider: Provider) -> Budget | None:
-    """The caps, where there are any and the provider can use anything."""
+def _budget(choices: Choices, plan: Plan) -> Budget | None:
+    """The caps, where there are any and anything can be used.
+
+    Raises:
+        UsageError: A cap on cost, and the price of a model that is asked is not known.
+    """
     caps = Caps(choices.max_cost_usd, choices.max_calls, choices.max_tokens)
-    return Budget(caps, price=price) if caps and not is_offline(provider) else None
+    judges = [judge for judge in plan.judges.values() if not is_offline(judge.provider)]
+    if not caps or (is_offline(plan.provider) and not judges):
+        return None
+    free = Price(0.0, 0.0, "offline")
+    budget = Budget(caps, price=free if is_offline(plan.provider) else plan.price)
+    for judge in judges:
+        budget.beside(judge.price, whose=f"the judge {judge.judge.version}")
+    return budget
+
+
+def _load(plan: Plan, engine: str) -> Mapping[str, Any] | None:
+    """What must be equal for latencies to be comparable; None where nothing is called."""
+    if is_offline(plan.provider):
+        return None
+    limited = {} if plan.requests_per_minute is None else {"requests_per_minute": plan.requests_per_minute}
+    return {"engine": engine, "concurrency": plan.concurrency, "timeout_s": plan.timeout_s, **limited}
 
 
 def _renderer(prompt: Prompt | None) -> Callable[[Sample], tuple[Message, ...]]:
     return messages_of if prompt is None else prompt.render
 
 
-def _run_to_end(work: Coroutine[Any, Any, T]) -> T:
+def run_to_end(work: Coroutine[Any, Any, T]) -> T:
     """Run a coroutine, also where an event loop runs already (a notebook): then in a thread of its own."""
     try:
         asyncio.get_running_loop()

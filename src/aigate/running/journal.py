@@ -192,6 +192,9 @@ class Journal:
             identity: All that decides it, the judge's own identity included.
             ask: Asks the judge; gives JSON.
 
+        Returns:
+            What `ask` gave; where it was not asked for here, with `journaled_at`: when it was given (UTC, ISO 8601).
+
         Raises:
             CannotJudgeError: As `answer`.
         """
@@ -200,7 +203,10 @@ class Journal:
             said = await ask()
             return said, said
 
-        said: Mapping[str, Any] = await self._found("judgement", identity, 0, asked, lambda value, _at: value)
+        def read(value: Mapping[str, Any], at: str) -> Mapping[str, Any]:
+            return {**value, "journaled_at": at}
+
+        said: Mapping[str, Any] = await self._found("judgement", identity, 0, asked, read)
         return said
 
     def close(self) -> None:

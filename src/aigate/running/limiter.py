@@ -219,12 +219,14 @@ class CircuitBreaker:
 
     Args:
         concurrency: Calls in flight: more of them fail before anybody can know.
+        what: What gets no answer, for messages.
 
     Attributes:
         reason: Why it is hopeless; empty while it is not.
     """
 
-    def __init__(self, *, concurrency: int) -> None:
+    def __init__(self, *, concurrency: int, what: str = "samples") -> None:
+        self._what = what
         self._any_in_a_row = max(50, 4 * concurrency)
         self._in_a_row = 0
         self._by_kind: dict[FaultKind, int] = {}
@@ -245,7 +247,7 @@ class CircuitBreaker:
                 self.reason = self.reason or self._told(response.fault)
 
     def _told(self, last: Fault) -> str:
-        return f"{self._in_a_row} samples in a row got no answer; the last one: {last.kind}: {last.message}"
+        return f"{self._in_a_row} {self._what} in a row got no answer; the last one: {last.kind}: {last.message}"
 
 
 _IN_A_ROW = {FaultKind.QUOTA: 3, FaultKind.AUTH: 10, FaultKind.NOT_FOUND: 10}

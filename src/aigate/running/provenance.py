@@ -1,4 +1,4 @@
-"""Where a run comes from: the commit, the library versions, the time."""
+"""Where a run comes from: the code, the commit, the library versions, the time."""
 
 from __future__ import annotations
 
@@ -6,10 +6,15 @@ import platform
 import subprocess
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import cache
+from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
+from importlib.resources import files
 from pathlib import Path
 
-__all__ = ["git_commit", "library_versions", "utc_now"]
+from aigate.core.digest import digest_of
+
+__all__ = ["code_digest", "git_commit", "library_versions", "utc_now"]
 
 LIBRARIES = ("aigate", "numpy", "scipy", "scikit-learn", "openai", "jsonschema", "sacrebleu", "rouge-score")
 
@@ -28,6 +33,14 @@ def library_versions() -> Mapping[str, str]:
         except PackageNotFoundError:
             continue
     return found
+
+
+@cache
+def code_digest() -> str:
+    """The digest of aigate's own source: the same code has the same, wherever it is installed."""
+    package = Path(str(files("aigate")))
+    sources = {path.relative_to(package).as_posix(): path.read_bytes() for path in sorted(package.rglob("*.py"))}
+    return digest_of({name: sha256(content).hexdigest() for name, content in sources.items()})
 
 
 def git_commit(folder: Path) -> str | None:

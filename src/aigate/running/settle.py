@@ -6,54 +6,126 @@ infrastructure faults are missing: never a number, never dropped (reference: sec
 
 from __future__ import annotations
 
+import asyncio
 import inspect
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Callable, Iterable, Sequence
 
 from aigate.core.digest import json_line
 from aigate.core.ledger import Outcome
 from aigate.core.response import Fault, FaultKind, Response
-from aigate.core.run import Result
+from aigate.core.run import JudgeUse, Result
 from aigate.core.sample import Sample
 from aigate.core.score import MetricSpec, Score, ScoreOrNot, Unscored
-from aigate.errors import ScoringError
-from aigate.scorers.base import Scorer
+from aigate.errors import CannotJudgeError, ScoringError, UsageError
+from aigate.running.budget import BudgetSpentError
+from aigate.running.judging import Judging
+from aigate.scorers.base import JudgedScorer, Scorer, asks_a_judge
 
-__all__ = ["settle"]
+__all__ = ["judged", "settle"]
 
 
-async def settle(sample: Sample, repeat: int, response: Response, scorers: Sequence[Scorer]) -> Result:
+async def settle(
+    sample: Sample,
+    repeat: int,
+    response: Response,
+    scorers: Sequence[Scorer],
+    judging: Judging | None = None,
+    *,
+    time_left_s: Callable[[], float] = lambda: math.inf,
+) -> Result:
     """Judge one response.
+
+    Models are asked last, all at once, and only about an answer that is not the candidate's fault already: that scores
+    the worst whatever a model would say of it.
 
     Args:
         sample: The sample that was asked.
         repeat: Which repeat.
         response: The answer or the fault.
         scorers: Every scorer of the run; each gets one entry in the result.
+        judging: The judges; needed where a scorer asks one.
+        time_left_s: Seconds that judging may still take.
 
     Returns:
         The result with its outcome; never raises for anything a scorer or a response does.
+
+    Raises:
+        BudgetSpentError: A cap or the deadline keeps a judge from being asked.
+        CannotJudgeError: The journal of judgements cannot be used any more.
+        UsageError: A judge cannot be asked like this at all.
     """
-    scores = {scorer.spec.metric: await _judged(scorer, sample, response) for scorer in scorers}
+    own = [scorer for scorer in scorers if not asks_a_judge(scorer)]
+    scores = {scorer.spec.metric: await judged(scorer, sample, response) for scorer in own}
     outcome = _outcome(response, scores.values())
+    uses: dict[str, JudgeUse] = {}
+    if len(own) < len(scorers):
+        asked = [scorer for scorer in scorers if asks_a_judge(scorer)]
+        needless = _fault_text(outcome, response) if outcome.candidate_fault else ""
+        told = await asyncio.gather(
+            *(_by_judge(scorer, sample, response, judging, time_left_s, needless) for scorer in asked),
+            return_exceptions=True,
+        )
+        for scorer, found in zip(asked, told, strict=True):
+            if isinstance(found, BaseException):
+                raise found
+            scores[scorer.spec.metric] = found[0]
+            if found[1] is not None:
+                uses[scorer.spec.metric] = found[1]
+        scores = {scorer.spec.metric: scores[scorer.spec.metric] for scorer in scorers}
+        outcome = _outcome(response, scores.values())
     if outcome.candidate_fault:
         specs = {scorer.spec.metric: scorer.spec for scorer in scorers}
         why = _fault_text(outcome, response)
         scores = {metric: _worst(score, specs[metric], why) for metric, score in scores.items()}
-    return Result(sample.id, repeat, outcome, response, scores)
+    return Result(sample.id, repeat, outcome, response, scores, uses)
 
 
-async def _judged(scorer: Scorer, sample: Sample, response: Response) -> ScoreOrNot:
+async def _by_judge(
+    scorer: JudgedScorer,
+    sample: Sample,
+    response: Response,
+    judging: Judging | None,
+    time_left_s: Callable[[], float],
+    needless: str,
+) -> tuple[ScoreOrNot, JudgeUse | None]:
+    """A model's judgement, and what it cost; None where no model was asked."""
+    try:
+        if (outside := scorer.applies_to(sample)) is not None:
+            return outside, None
+        if response.fault is not None:
+            return _no_answer(response.fault), None
+        if needless:
+            return Unscored("judge_error", f"the judge was not asked: {needless}"), None
+        if judging is None:
+            return Unscored("judge_error", f"{scorer.spec.scorer} has no judge to ask"), None
+        judged, use = await judging.judge(scorer, sample, response, time_left_s=time_left_s)
+        return _storable(judged), use
+    except (BudgetSpentError, CannotJudgeError, UsageError):
+        raise
+    except ScoringError as error:
+        return Unscored("judge_error", str(error)), None
+    except Exception as error:  # noqa: BLE001 - a scorer of a user's may raise anything; the run must go on and say so
+        return Unscored("judge_error", f"{scorer.spec.scorer} raised {type(error).__name__}: {error}"), None
+
+
+async def judged(scorer: Scorer, sample: Sample, response: Response) -> ScoreOrNot:
+    """What one scorer says of one response; never raises for anything it does."""
     try:
         if (outside := scorer.applies_to(sample)) is not None:
             return outside
         if response.fault is not None:
-            return Unscored("infrastructure_error", f"no answer: {response.fault.kind}: {response.fault.message}")
-        judged = scorer.score(sample, response)
-        return _storable(await judged if inspect.isawaitable(judged) else judged)
+            return _no_answer(response.fault)
+        said = scorer.score(sample, response)
+        return _storable(await said if inspect.isawaitable(said) else said)
     except ScoringError as error:
         return Unscored("judge_error", str(error))
     except Exception as error:  # noqa: BLE001 - a scorer of a user's may raise anything; the run must go on and say so
         return Unscored("judge_error", f"{scorer.spec.scorer} raised {type(error).__name__}: {error}")
+
+
+def _no_answer(fault: Fault) -> Unscored:
+    return Unscored("infrastructure_error", f"no answer: {fault.kind}: {fault.message}")
 
 
 def _storable(judged: object) -> ScoreOrNot:

@@ -12,7 +12,8 @@ from typing import IO
 
 from aigate.core.json_text import strict_json
 from aigate.core.ledger import Outcome
-from aigate.core.run import Result, Run, RunHeader
+from aigate.core.response import Response
+from aigate.core.run import AnchorsJudged, Result, Run, RunHeader
 from aigate.core.runfile import PartialRun, RunEncoder, decode, decode_partial
 from aigate.core.sample import Sample
 from aigate.errors import RunFileError, UsageError
@@ -20,7 +21,7 @@ from aigate.files import read_lines
 
 __all__ = ["RunWriter", "begun_run"]
 
-LONGEST_CLOSING_BYTES = 1 << 16
+LONGEST_CLOSING_BYTES = 1 << 22  # thousands of judged anchors stand in it
 
 _ASKED_AGAIN = frozenset({Outcome.INFRASTRUCTURE_ERROR, Outcome.JUDGE_ERROR, Outcome.EARLY_STOP, Outcome.BUDGET})
 
@@ -39,6 +40,7 @@ class RunWriter:
         path: The file.
         header: The header of the run that is written: the one given, with the looks of the run that is gone on with.
         kept: The results that stand in the file already.
+        answered: Answers of results that are not kept, since they were not judged: only that is done again.
 
     Raises:
         UsageError: `path` holds an interrupted run and `resume` is false, holds something that is no run file, cannot
@@ -50,6 +52,7 @@ class RunWriter:
         self.path = path
         self._resumed = resume
         self.kept: tuple[Result, ...] = ()
+        self.answered: Mapping[tuple[str, int], Response] = {}
         self.header = header
         self._results: list[Result] = []
         self._samples: dict[str, Sample] = {}
@@ -59,6 +62,7 @@ class RunWriter:
                 decode(read_lines(path), source=str(path))  # a finished run is only built on when its digest holds
             self.header = _under_plan_of(existing.header, header)
             self._require_same_conditions(existing, asked=header)
+            self.answered = _unjudged(existing)
             self._start(existing.samples, _worth_keeping(existing))
         elif existing is not None and existing.closing is None and existing.results:
             raise UsageError(
@@ -82,13 +86,18 @@ class RunWriter:
         self._results.append(result)
         self._samples[sample.id] = sample
 
-    def close_run(self, *, finished_at: str) -> Run:
+    def close_run(self, *, finished_at: str, judge_anchors: Mapping[str, AnchorsJudged] | None = None) -> Run:
         """Write the closing line and force the file to disk.
+
+        Args:
+            finished_at: UTC, ISO 8601.
+            judge_anchors: What the judge of each judged metric said of the suite's labelled answers.
 
         Returns:
             The run, equal to what reading the file would give.
         """
-        closing = self._encoder.closing_line(finished_at=finished_at)
+        anchors = dict(judge_anchors or {})
+        closing = self._encoder.closing_line(finished_at=finished_at, judge_anchors=anchors)
         self._write(closing)
         os.fsync(self._file.fileno())
         return Run(
@@ -98,6 +107,7 @@ class RunWriter:
             digest=strict_json(closing)["closing"]["digest"],
             finished_at=finished_at,
             source=str(self.path),
+            judge_anchors=anchors,
         )
 
     def _start(self, samples: Mapping[str, Sample], kept: Iterable[Result]) -> None:
@@ -148,8 +158,12 @@ def begun_run(path: Path) -> RunHeader | None:
 
 
 def _under_plan_of(begun: RunHeader, now: RunHeader) -> RunHeader:
-    """The header with the plan a run was begun with: looks chosen once answers are known would not be planned."""
-    return replace(now, looks=begun.looks, repeats=begun.repeats)
+    """The header with the plan a run was begun with: looks chosen once answers are known would not be planned.
+
+    A run that goes on under another load than it was begun with has none that its latencies could be compared by.
+    """
+    load = now.load if begun.load == now.load else None
+    return replace(now, looks=begun.looks, repeats=begun.repeats, load=load)
 
 
 def _first_repeats(header: RunHeader) -> int:
@@ -208,6 +222,17 @@ def _refuse_if_being_written(path: Path) -> None:
             raise UsageError(
                 f"{path}: another aigate is writing it", hint="wait for it, or choose another --out"
             ) from None
+
+
+def _unjudged(existing: PartialRun) -> Mapping[tuple[str, int], Response]:
+    """The answers that a judge or a scorer failed on, or that a cap kept from being judged."""
+    return {
+        result.key: result.response
+        for result in existing.results
+        if result.outcome in {Outcome.JUDGE_ERROR, Outcome.BUDGET}
+        and result.response is not None
+        and result.response.output is not None
+    }
 
 
 def _worth_keeping(existing: PartialRun) -> Iterable[Result]:

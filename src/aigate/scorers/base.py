@@ -4,15 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeGuard, runtime_checkable
 
 from aigate.core.registry import Registry, refuse_unknown
 from aigate.core.response import Response
 from aigate.core.sample import Sample
 from aigate.core.score import MetricSpec, ScoreOrNot, Unscored
 from aigate.errors import ConfigError
+from aigate.scorers.judge import Judge, JudgeAccess, Question
 
-__all__ = ["SCORERS", "RunScorer", "Scorer", "ScorerSettings", "make_scorer", "scorer_from_spec"]
+__all__ = [
+    "SCORERS",
+    "JudgedScorer",
+    "RunScorer",
+    "Scorer",
+    "ScorerSettings",
+    "asks_a_judge",
+    "make_scorer",
+    "scorer_from_spec",
+]
 
 SCORERS = Registry(
     kind="scorer",
@@ -24,6 +34,7 @@ SCORERS = Registry(
         "classification": "aigate.scorers.classification:from_settings",
         "contract": "aigate.scorers.contract:from_settings",
         "exact_match": "aigate.scorers.exact:exact_match",
+        "faithfulness": "aigate.scorers.faithfulness:from_settings",
         "grounding": "aigate.scorers.grounding:from_settings",
         "includes": "aigate.scorers.exact:includes",
         "recorded": "aigate.scorers.recorded:from_settings",
@@ -72,6 +83,33 @@ class RunScorer(Protocol):
         ...
 
 
+class JudgedScorer(Scorer, Protocol):
+    """A scorer that asks a model. It cannot judge by itself: its `score` raises `ScoringError`.
+
+    Its spec names the judge (`MetricSpec.judge`, made by `Judge.identity`) and is not deterministic.
+    """
+
+    def questions(self, sample: Sample, output: str) -> Sequence[Question]:
+        """What one judgement of such an output will ask, as far as it can be known before: for the estimate of cost."""
+        ...
+
+    async def judge(self, sample: Sample, response: Response, access: JudgeAccess) -> ScoreOrNot:
+        """Judge once a response that has an output. Called only where `applies_to` gave None.
+
+        Where the judge's repeats are more than one it is called so many times, each with an access of its own; the
+        score is the mean.
+
+        Raises:
+            JudgeError: The judge gave no judgement; the runner stores `Unscored("judge_error")`.
+        """
+        ...
+
+
+def asks_a_judge(scorer: Scorer | JudgedScorer) -> TypeGuard[JudgedScorer]:
+    """True for a scorer that asks a model."""
+    return callable(getattr(scorer, "judge", None))
+
+
 @dataclass(frozen=True, slots=True)
 class ScorerSettings:
     """What a scorer is made from.
@@ -81,12 +119,27 @@ class ScorerSettings:
         argument: What stands after a colon in the suite file (`recorded:correct` has `correct`); empty without one.
         options: Options by kebab-case key.
         contract: The suite's `contract.json`, or None.
+        judge: The model that judges, where the suite or a caller names one.
     """
 
     name: str
     argument: str = ""
     options: Mapping[str, Any] = field(default_factory=dict)
     contract: Any = None
+    judge: Judge | None = None
+
+    def needed_judge(self) -> Judge:
+        """The judge.
+
+        Raises:
+            ConfigError: None is named.
+        """
+        if self.judge is None:
+            raise ConfigError(
+                f"scorer '{self.name}' needs a judge, and none is named",
+                hint='write [judge] and version = "gpt-4o-mini/2024-07-18/v1" below it in suite.toml, or give --judge',
+            )
+        return self.judge
 
     def only(self, *known: str, argument: bool = False) -> None:
         """Refuse options the scorer does not know, and an argument where it takes none.
@@ -119,4 +172,5 @@ def scorer_from_spec(spec: MetricSpec) -> Scorer:
     """The scorer that a run's header names, made again from what is stored there."""
     name, _, argument = spec.scorer.partition(":")
     options = {key: value for key, value in spec.options.items() if key != "schema"}
-    return make_scorer(ScorerSettings(name, argument, options, contract=spec.options.get("schema")))
+    judge = None if spec.judge is None else Judge.from_identity(spec.judge)
+    return make_scorer(ScorerSettings(name, argument, options, contract=spec.options.get("schema"), judge=judge))

@@ -10,7 +10,7 @@ from aigate.stats.arrays import open_fraction
 __all__ = ["clopper_pearson", "wilson_interval"]
 
 
-def wilson_interval(successes: int, n: int, *, level: float = 0.95) -> tuple[float, float]:
+def wilson_interval(successes: float, n: float, *, level: float = 0.95) -> tuple[float, float]:
     """Wilson's score interval for a share.
 
     With p = successes / n and z the two-sided normal quantile of `level`, the ends are
@@ -18,7 +18,7 @@ def wilson_interval(successes: int, n: int, *, level: float = 0.95) -> tuple[flo
 
     Args:
         successes: 0 to n.
-        n: Number of independent trials.
+        n: Number of independent trials; a fraction where it stands for grouped ones (`aigate.stats.design`).
         level: Two-sided confidence, between 0 and 1.
 
     Returns:
@@ -72,6 +72,6 @@ def clopper_pearson(successes: int, n: int, *, level: float = 0.95) -> tuple[flo
     return low, high
 
 
-def _check_counts(successes: int, n: int) -> None:
+def _check_counts(successes: float, n: float) -> None:
     if not 0 <= successes <= n:
         raise ValueError(f"successes: got {successes} of n = {n}, expected 0 <= successes <= n")

@@ -116,6 +116,7 @@ def difference_interval(
     seed: int,
     binary: bool,
     strict: bool = False,
+    draws: int = DRAWS,
 ) -> DifferenceInterval:
     """Bounds of the mean difference that belong to `pass_test`.
 
@@ -126,6 +127,7 @@ def difference_interval(
         seed: As in `pass_test`.
         binary: As in `pass_test`.
         strict: As in `pass_test`.
+        draws: As in `pass_test`.
 
     Raises:
         ValueError: As `pass_test`.
@@ -136,7 +138,7 @@ def difference_interval(
     if binary and not grouped:
         return _paired_share_interval(*_counts(d), len(d), level=level)
     pseudo = float(sizes.max()) if strict and grouped else 1.0
-    low, high = bb1_interval(sums, sizes, level=level, seed=seed, pseudo_size=pseudo)
+    low, high = bb1_interval(sums, sizes, level=level, seed=seed, draws=draws, pseudo_size=pseudo)
     if not grouped:
         return DifferenceInterval(low, high, "Bayesian bootstrap with a pseudo-case at each end")
     if strict:

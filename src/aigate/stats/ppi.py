@@ -11,6 +11,9 @@ variance = var(H - lam J) / n + lam² var(J, others) / N, and Student's t on n -
 Angelopoulos, Bates, Fannjiang, Jordan and Zrnic 2023 (arXiv 2301.09633); Angelopoulos, Duchi and Zrnic 2023 (PPI++,
 arXiv 2311.01453). The papers and `ppi_py` use the normal quantile, which is too narrow for the 30 to 100 labels that
 people give.
+
+With units (documents) the variance is that of what whole units add to the estimate, as in `aigate.stats.cluster`, on
+one degree of freedom less than there are labelled units: labels of one document, and its scores, are alike.
 """
 
 from __future__ import annotations
@@ -22,7 +25,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from aigate.stats import special
-from aigate.stats.arrays import Floats, finite_array, open_fraction
+from aigate.stats.arrays import Floats, finite_array, open_fraction, unit_of
+from aigate.stats.design import linear_variance
 
 __all__ = ["PpiMean", "ppi_mean"]
 
@@ -51,7 +55,12 @@ class PpiMean:
 
 
 def ppi_mean(
-    human: ArrayLike, judge_labelled: ArrayLike, judge_unlabelled: ArrayLike, *, level: float = 0.90
+    human: ArrayLike,
+    judge_labelled: ArrayLike,
+    judge_unlabelled: ArrayLike,
+    *,
+    units: tuple[ArrayLike, ArrayLike] | None = None,
+    level: float = 0.90,
 ) -> PpiMean:
     """The mean of what humans would say about every sample.
 
@@ -63,6 +72,7 @@ def ppi_mean(
             fewer than 50 the coverage falls short by up to five points.
         judge_labelled: Shape (n,), the judge's of the same samples, in the same order.
         judge_unlabelled: Shape (N,), the judge's of the other samples. Fewer than two: humans decide alone.
+        units: The unit of each labelled and of each other sample, shapes (n,) and (N,); None: every sample is one.
         level: Two-sided confidence, between 0 and 1; 0.90 gives one-sided 95 % bounds.
 
     Returns:
@@ -71,7 +81,8 @@ def ppi_mean(
         no certainty.
 
     Raises:
-        ValueError: A value that is not finite, fewer than two labels, or not one judge score per label.
+        ValueError: A value that is not finite, fewer than two labels or labelled units, or not one judge score per
+            label.
 
     >>> mean = ppi_mean([0, -1, 0, 0, -1, 0], [0, -1, 0, 0, 0, 0], [0, -1, 0, 0] * 10)
     >>> round(mean.estimate, 3), round(mean.lam, 2), round(mean.low, 3), round(mean.high, 3)
@@ -81,13 +92,26 @@ def ppi_mean(
     n, rest = len(h), len(others)
     lam = _weight(h, j, others)
     rectified = h - lam * j
-    estimate, variance = float(rectified.mean()), float(rectified.var(ddof=1)) / n
-    if lam > 0.0:
-        estimate += lam * float(others.mean())
-        variance += lam**2 * float(others.var(ddof=1)) / rest
+    estimate = float(rectified.mean()) + (lam * float(others.mean()) if lam > 0.0 else 0.0)
+    if units is None:
+        df, variance = n - 1, float(rectified.var(ddof=1)) / n
+        variance += lam**2 * float(others.var(ddof=1)) / rest if lam > 0.0 else 0.0
+    else:
+        df, variance = _over_units(rectified, lam * others, units)
     se = math.sqrt(variance)
-    half = float(special.stdtrit(n - 1, (1.0 + open_fraction(level, name="level")) / 2.0)) * se
+    half = float(special.stdtrit(df, (1.0 + open_fraction(level, name="level")) / 2.0)) * se
     return PpiMean(estimate, se, estimate - half, estimate + half, lam=lam, n_labelled=n, n_unlabelled=rest)
+
+
+def _over_units(rectified: Floats, weighted: Floats, units: tuple[ArrayLike, ArrayLike]) -> tuple[int, float]:
+    """Degrees of freedom, and the variance of mean(rectified) + mean(weighted) with whole units together."""
+    of_labelled, of_others = (np.asarray(part) for part in units)
+    codes = unit_of(np.concatenate((of_labelled, of_others)), n=len(rectified) + len(weighted))
+    df = len(np.unique(codes[: len(rectified)])) - 1
+    if df < 1:
+        raise ValueError("units: the labels are of a single unit, expected at least two")
+    centred = [(part - part.mean()) / len(part) if len(part) else part for part in (rectified, weighted)]
+    return df, linear_variance(np.concatenate(centred), codes)
 
 
 def _weight(h: Floats, j: Floats, others: Floats) -> float:

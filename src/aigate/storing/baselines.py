@@ -2,16 +2,18 @@
 
 Promotion needs a passing verdict. History is only appended to; each line holds its own digest and that of the line
 before it, so that a line taken out or edited is seen. A baseline without its line in the history is never used.
+
+In a folder, promotions wait for one another, and version control keeps what was replaced. On a store that many machines
+share (`s3://...`) they cannot wait: there each promoted run is kept for good as `promoted/DIGEST.jsonl`, and the one
+conditional write of `history.jsonl` decides. Of two promotions at once the second is refused, and a promotion that
+breaks off before that write has changed nothing, after it everything.
 """
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 import re
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,15 +22,17 @@ from aigate.core.digest import canonical_json, digest_of, sha256_text
 from aigate.core.run import Run
 from aigate.core.runfile import decode
 from aigate.core.verdict import Verdict
-from aigate.errors import BaselineError, RunFileError, UsageError
-from aigate.files import write_atomically
-from aigate.storing.runs import load_run
+from aigate.errors import BaselineError, ChangedError, RunFileError, UsageError
+from aigate.files import lines_of
+from aigate.stores import Store, Stored, local_path, store_at
+from aigate.storing.runs import read_run_file
 
 __all__ = ["Baselines", "Promotion"]
 
 HISTORY_FORMAT = "aigate.history/1"
 FIRST = "sha256:" + "0" * 64
 HISTORY = "history"
+HISTORY_FILE = f"{HISTORY}.jsonl"
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
@@ -102,16 +106,16 @@ class Baselines:
     """The baselines of one suite.
 
     Attributes:
-        folder: `baselines/` in the suite.
+        folder: `baselines/` in the suite, or the URL of another place for them: `s3://bucket/prefix`.
     """
 
-    folder: Path
+    folder: Path | str
 
     def names(self) -> tuple[str, ...]:
         """The names that hold a run, sorted."""
-        if not self.folder.is_dir():
-            return ()
-        return tuple(sorted(path.stem for path in self.folder.glob("*.jsonl") if path.stem != HISTORY))
+        if (local := local_path(self.folder)) is not None:
+            return tuple(sorted(path.stem for path in local.glob("*.jsonl") if path.stem != HISTORY))
+        return tuple(sorted({line.name for line in self.history()}))
 
     def load(self, name: str) -> Run:
         """The run behind a name, its digest checked against the file and against the history.
@@ -119,51 +123,19 @@ class Baselines:
         Raises:
             BaselineError: No such baseline, or the run in its place is not the one that was promoted.
             RunFileError: The file was altered, or is no finished run.
+            StoreError: The place cannot be reached.
         """
-        path = self._path(name)
-        if not path.exists():
-            if any(line.name == name for line in self.history()):
-                raise BaselineError(
-                    f"{path}: baseline '{name}' is lost: the history knows it and its file is gone",
-                    hint="restore it from version control, or promote the very run that was promoted last again",
-                )
-            known = ", ".join(self.names()) or "none yet"
-            raise BaselineError(
-                f"{path}: no baseline '{name}' (there are: {known})",
-                hint="promote a run: aigate baseline promote RUN",
-            )
-        run = load_run(path)
-        last = next((line for line in reversed(self.history()) if line.name == name), None)
-        if last is None:
-            raise BaselineError(
-                f"{path}: was never promoted: {self._history_path.name} has no line for '{name}'",
-                hint="restore the folder from version control; or take the file out of it and promote it",
-            )
-        if last.run_digest != run.digest:
-            raise BaselineError(
-                f"{path}: holds run {run.digest[7:19]}, but {last.run_digest[7:19]} ({last.version}) was promoted last",
-                hint=_RESTORE_FOLDER,
-            )
-        return run
+        return self._load(store_at(self.folder), _file_of(name), self.history())
 
     def history(self) -> tuple[Promotion, ...]:
         """Every promotion, oldest first; the chain of digests is checked.
 
         Raises:
             BaselineError: A line is broken, edited, or missing.
+            StoreError: The place cannot be reached.
         """
-        found: list[Promotion] = []
-        previous, path = FIRST, self._history_path
-        for number, line in enumerate(_lines(path), start=1):
-            try:
-                promotion = Promotion.from_dict(json.loads(line))
-            except (KeyError, TypeError, ValueError) as error:
-                raise BaselineError(f"{path}:{number}: broken line: {error}", hint=_RESTORE) from None
-            if promotion.previous != previous:
-                raise BaselineError(f"{path}:{number}: does not follow from the line before it", hint=_RESTORE)
-            previous = sha256_text(line)
-            found.append(promotion)
-        return tuple(found)
+        store = store_at(self.folder)
+        return _decoded(_lines(store.read(HISTORY_FILE), store), store)
 
     def promote(
         self,
@@ -179,8 +151,8 @@ class Baselines:
         Args:
             run: The run; it must cover the whole suite.
             name: The baseline's name.
-            decide: Called with the baseline in force (None for the first) while no other promotion can happen; gives
-                the verdict of `run` against it.
+            decide: Called with the baseline in force (None for the first); gives the verdict of `run` against it. No
+                other promotion can happen meanwhile, or, on a shared store, this one is then refused.
             now: UTC, ISO 8601.
             new_line: Why a baseline is begun that cannot be compared with the one before; kept in the history.
 
@@ -188,24 +160,31 @@ class Baselines:
             The new line of the history; the last one where the run is that baseline already.
 
         Raises:
-            BaselineError: The verdict is no pass, the run is a subset, or a baseline that history knows is lost.
+            BaselineError: The verdict is no pass, the run is a subset, a baseline that history knows is lost, or
+                somebody else promoted at the same time.
             RunFileError: The run's file is not there any more, or holds another run by now.
+            StoreError: The place cannot be reached or written, or cannot refuse the second of two promotions at once.
             UsageError: A name that is no file name, or that of the history.
 
         Whatever is raised, nothing was changed.
         """
-        path = self._path(name)
+        file = _file_of(name)
         if run.header.subset is not None:
             raise BaselineError(
                 f"{run.source}: a subset ({run.header.subset}) cannot be a baseline", hint="run the whole suite"
             )
-        with self._locked():
-            last = next((line for line in reversed(self.history()) if line.name == name), None)
+        store = store_at(self.folder)
+        with store.exclusive():
+            standing = store.read(file)  # before the history: a promotion that comes later must not be written over
+            before = store.read(HISTORY_FILE)
+            lines = _lines(before, store)
+            history = _decoded(lines, store)
+            last = _last(history, name)
             if last is not None and last.run_digest == run.digest:
-                write_atomically(path, _content(run))  # done already, or a promotion that broke off before this
+                _replace(store, file, standing, _content(run))  # done already, or a promotion broke off before this
                 return last
-            known = path.exists() or last is not None
-            current = self.load(name) if known else None  # one that history knows and that is gone is lost, not new
+            known = last is not None or standing is not None
+            current = self._load(store, file, history) if known else None  # one that is gone is lost, not new
             verdict = decide(current)
             if not verdict:
                 raise BaselineError(
@@ -213,59 +192,156 @@ class Baselines:
                     hint="only a passing run becomes the baseline",
                 )
             content = _content(run)
-            promotion = self._record(run, name, current, verdict, now, new_line)
-            write_atomically(path, content)
+            promotion = _promotion(run, name, current, verdict, now=now, new_line=new_line, lines=lines)
+            if store.shared:
+                _keep(store, content, run.digest)
+            self._record(store, before, lines, promotion)
+            _replace(store, file, standing, content)
         return promotion
 
-    def _record(
-        self, run: Run, name: str, current: Run | None, verdict: Verdict, now: str, new_line: str | None
-    ) -> Promotion:
-        """Append the promotion to the history; written first, so that no baseline stands without its line."""
-        self.history()
-        lines = _lines(self._history_path)
-        promotion = Promotion(
-            name=name,
-            version=str(run.version),
-            run_digest=run.digest,
-            prompt_digest=run.header.prompt_digest,
-            replaced=None if current is None else current.digest,
-            verdict_digest=verdict.digest,
-            policy_digest=verdict.bound.get("policy"),
-            new_line=new_line,
-            checks=tuple(check.label for check in verdict.checks),
-            promoted_at=now,
-            previous=sha256_text(lines[-1]) if lines else FIRST,
-        )
-        whole = "".join(f"{line}\n" for line in (*lines, canonical_json(promotion.to_dict())))
-        write_atomically(self._history_path, whole.encode())
-        return promotion
-
-    @property
-    def _history_path(self) -> Path:
-        return self.folder / f"{HISTORY}.jsonl"
-
-    def _path(self, name: str) -> Path:
-        if not _NAME.fullmatch(name) or name == HISTORY:
-            raise UsageError(
-                f"{name!r} is no name of a baseline", hint=f"use letters, digits, '.', '_' and '-'; not '{HISTORY}'"
-            )
-        return self.folder / f"{name}.jsonl"
-
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        """One promotion at a time on this machine; the lock goes with the process."""
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(self.folder, os.O_RDONLY)
-        except OSError as error:
+    def _load(self, store: Store, file: str, history: tuple[Promotion, ...]) -> Run:
+        """The run that was promoted last under a name."""
+        name, where = file.removesuffix(".jsonl"), store.where(file)
+        last = _last(history, name)
+        if last is not None and store.shared and (kept := store.read(_kept_as(last.run_digest))) is not None:
+            return _same(_run_in(kept, store.where(_kept_as(last.run_digest))), last)
+        found = store.read(file)
+        if found is None and last is not None:
             raise BaselineError(
-                f"{self.folder}: cannot be written: {error.strerror}", hint="check its permissions"
-            ) from None
+                f"{where}: baseline '{name}' is lost: the history knows it and its file is gone",
+                hint="restore it from version control, or promote the very run that was promoted last again",
+            )
+        if found is None:
+            known = ", ".join(self.names()) or "none yet"
+            raise BaselineError(
+                f"{where}: no baseline '{name}' (there are: {known})",
+                hint="promote a run: aigate baseline promote RUN",
+            )
+        run = _run_in(found, where)
+        if last is None:
+            raise BaselineError(
+                f"{where}: was never promoted: {HISTORY_FILE} has no line for '{name}'",
+                hint="restore the folder from version control; or take the file out of it and promote it",
+            )
+        return _same(run, last)
+
+    def _record(self, store: Store, before: Stored | None, lines: list[str], promotion: Promotion) -> None:
+        """Append the promotion to the history; written first, so that no baseline stands without its line."""
+        whole = "".join(f"{line}\n" for line in (*lines, canonical_json(promotion.to_dict())))
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)  # the folder itself is locked: no file is left in the suite
-            yield
-        finally:
-            os.close(descriptor)
+            store.write(HISTORY_FILE, whole.encode(), replaces=before)
+        except ChangedError as error:
+            now = _last(self.history(), promotion.name)
+            held = "" if now is None else f"; '{promotion.name}' is {now.version} ({now.run_digest[7:19]}) by now"
+            raise BaselineError(
+                f"{error.message}: {promotion.version} was not promoted{held}",
+                hint="promote it again: it is then held against the baseline that is in force by now",
+            ) from None
+
+
+def _promotion(
+    run: Run,
+    name: str,
+    current: Run | None,
+    verdict: Verdict,
+    *,
+    now: str,
+    new_line: str | None,
+    lines: list[str],
+) -> Promotion:
+    return Promotion(
+        name=name,
+        version=str(run.version),
+        run_digest=run.digest,
+        prompt_digest=run.header.prompt_digest,
+        replaced=None if current is None else current.digest,
+        verdict_digest=verdict.digest,
+        policy_digest=verdict.bound.get("policy"),
+        new_line=new_line,
+        checks=tuple(check.label for check in verdict.checks),
+        promoted_at=now,
+        previous=sha256_text(lines[-1]) if lines else FIRST,
+    )
+
+
+def _decoded(lines: list[str], store: Store) -> tuple[Promotion, ...]:
+    """The promotions of a history, its chain checked."""
+    found: list[Promotion] = []
+    previous, where = FIRST, store.where(HISTORY_FILE)
+    for number, line in enumerate(lines, start=1):
+        try:
+            promotion = Promotion.from_dict(json.loads(line))
+        except (KeyError, TypeError, ValueError) as error:
+            raise BaselineError(f"{where}:{number}: broken line: {error}", hint=_RESTORE) from None
+        if promotion.previous != previous:
+            raise BaselineError(f"{where}:{number}: does not follow from the line before it", hint=_RESTORE)
+        previous = sha256_text(line)
+        found.append(promotion)
+    return tuple(found)
+
+
+def _last(history: tuple[Promotion, ...], name: str) -> Promotion | None:
+    return next((line for line in reversed(history) if line.name == name), None)
+
+
+def _lines(found: Stored | None, store: Store) -> list[str]:
+    """The lines of a history; none where there is no file."""
+    if found is None:
+        return []
+    try:
+        text = found.content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise BaselineError(f"{store.where(HISTORY_FILE)}: cannot be read: {error}", hint=_RESTORE) from None
+    return text.removesuffix("\n").split("\n") if text else []
+
+
+def _file_of(name: str) -> str:
+    if not _NAME.fullmatch(name) or name == HISTORY:
+        raise UsageError(
+            f"{name!r} is no name of a baseline", hint=f"use letters, digits, '.', '_' and '-'; not '{HISTORY}'"
+        )
+    return f"{name}.jsonl"
+
+
+def _kept_as(digest: str) -> str:
+    return f"promoted/{digest.removeprefix('sha256:')}.jsonl"
+
+
+def _keep(store: Store, content: bytes, digest: str) -> None:
+    """Have a promoted run under its digest, where nothing ever replaces it."""
+    name = _kept_as(digest)
+    try:
+        store.write(name, content, replaces=None)
+    except ChangedError:  # it was promoted before, or a promotion of it broke off
+        if (found := store.read(name)) is None or _run_in(found, store.where(name)).digest != digest:
+            raise
+
+
+def _replace(store: Store, file: str, standing: Stored | None, content: bytes) -> None:
+    """Put the promoted run under its name."""
+    if standing is not None and standing.content == content:
+        return
+    try:
+        store.write(file, content, replaces=standing)
+    except ChangedError:
+        if not store.shared:
+            raise
+        # A promotion that came after this one was faster, and its run must stay; the history decides in any case.
+
+
+def _run_in(found: Stored, where: str) -> Run:
+    return decode(lines_of(found.content, source=where), source=where)
+
+
+def _same(run: Run, last: Promotion) -> Run:
+    """The run, which must be the one that was promoted last."""
+    if last.run_digest != run.digest:
+        raise BaselineError(
+            f"{run.source}: holds run {run.digest[7:19]}, but {last.run_digest[7:19]} ({last.version}) "
+            "was promoted last",
+            hint=_RESTORE_FOLDER,
+        )
+    return run
 
 
 def _content(run: Run) -> bytes:
@@ -274,25 +350,10 @@ def _content(run: Run) -> bytes:
         raise RunFileError(
             f"the run of {run.version} is in no file", hint="evaluate it with out=RUN, then load_run(RUN)"
         )
-    try:
-        content = Path(run.source).read_bytes()
-        lines = content.decode("utf-8").removesuffix("\n").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise RunFileError(f"{run.source}: cannot be read: {error}") from None
-    if decode(lines, source=run.source).digest != run.digest:
-        raise RunFileError(f"{run.source}: changed since it was read", hint="load it and promote it again")
+    content, source = read_run_file(run.source)
+    if decode(lines_of(content, source=source), source=source).digest != run.digest:
+        raise RunFileError(f"{source}: changed since it was read", hint="load it and promote it again")
     return content
-
-
-def _lines(path: Path) -> list[str]:
-    """The lines of a history; none where there is no file."""
-    try:
-        text = path.read_bytes().decode("utf-8")
-    except FileNotFoundError:
-        return []
-    except (OSError, UnicodeDecodeError) as error:
-        raise BaselineError(f"{path}: cannot be read: {error}", hint=_RESTORE) from None
-    return text.removesuffix("\n").split("\n") if text else []
 
 
 _RESTORE_FOLDER = "restore the suite's baselines folder from version control, then promote again"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
 from types import UnionType
@@ -36,7 +37,9 @@ CHECKS = Registry(
     kind="check",
     group="aigate.checks",
     built_in={
+        "max-cost": "aigate.gating.checks.max_cost:MaxCost",
         "max-error-rate": "aigate.gating.checks.max_error_rate:MaxErrorRate",
+        "max-latency": "aigate.gating.checks.max_latency:MaxLatency",
         "min-score": "aigate.gating.checks.min_score:MinScore",
         "must-pass": "aigate.gating.checks.must_pass:MustPass",
         "no-regression": "aigate.gating.checks.no_regression:NoRegression",
@@ -107,8 +110,24 @@ class Evidence:
 
     @property
     def block_alpha(self) -> float:
-        """The one-sided chance of blocking a candidate equal to this baseline."""
-        return self.settings.alpha * self.block_share
+        """The one-sided chance of blocking a candidate equal to this baseline by the relabelling test.
+
+        Checks that people's labels decide share alpha with it, one part each.
+        """
+        relabelled, by_people = self._deciding
+        part = relabelled / (relabelled + by_people) if relabelled else 1.0
+        return self.settings.alpha * self.block_share * part
+
+    @property
+    def block_alpha_by_people(self) -> float:
+        """The same for each check that people's labels decide."""
+        return self.settings.alpha * self.block_share / max(1, sum(self._deciding))
+
+    @property
+    def _deciding(self) -> tuple[int, int]:
+        """How many hypotheses the relabelling test decides, and how many checks people's labels."""
+        relabelled = {hypothesis for check in self.checks for hypothesis in getattr(check, "hypotheses", ())}
+        return len(relabelled), sum(getattr(check, "human", None) is not None for check in self.checks)
 
     def schedule(self) -> Schedule:
         """How alpha is spent over the looks; the comparison's units are what is counted."""
@@ -146,7 +165,11 @@ class Check(Protocol):
     """One rule. Judges evidence and says one of four things; never raises for anything in the evidence."""
 
     name: ClassVar[str]
-    needs_baseline: ClassVar[bool]
+
+    @property
+    def needs_baseline(self) -> bool:
+        """True when it compares with the baseline."""
+        ...
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -165,6 +188,14 @@ class Check(Protocol):
 
     def metrics_for(self, run: Run) -> tuple[str, ...]:
         """The metrics it decides on in this run: those it names, or the run's primary one where it leaves it open."""
+        ...
+
+    def without_baseline(self) -> Check | None:
+        """What of it can be judged without a baseline; None where nothing can."""
+        ...
+
+    def too_small_for(self, units: int, answers: int, alpha: float) -> str:
+        """Why it can never pass on so few samples or groups, and answers; empty where it can, or where nobody knows."""
         ...
 
     def judge(self, evidence: Evidence) -> CheckOutcome:
@@ -199,6 +230,14 @@ class ConfiguredCheck:
     def metrics_for(self, run: Run) -> tuple[str, ...]:  # noqa: ARG002 - for checks that leave the metric to the run
         """The metrics it decides on in this run."""
         return self.metrics
+
+    def without_baseline(self) -> Check | None:
+        """What of it can be judged without a baseline: all of it, unless it compares."""
+        return None if self.needs_baseline else self  # type: ignore[attr-defined, return-value]
+
+    def too_small_for(self, units: int, answers: int, alpha: float) -> str:  # noqa: ARG002 - for checks that count
+        """Why it can never pass on so few samples or groups, and answers; nothing is known here."""
+        return ""
 
     @classmethod
     def from_config(cls, row: Mapping[str, Any], *, where: str) -> Self:
@@ -256,6 +295,16 @@ def share(value: float, what: str) -> float:
     if not 0.0 <= value <= 1.0:
         raise ConfigError(f"'{what}' is {value!r}: expected a number in [0, 1]", hint="0.85 means 85 %")
     return value
+
+
+def above_zero(value: float | None, what: str, meaning: str) -> None:
+    """Refuse a bound that is no finite number above 0; None is no bound.
+
+    Raises:
+        ConfigError: It is not; the hint says what a right one means.
+    """
+    if value is not None and not 0.0 < value < math.inf:
+        raise ConfigError(f"'{what}' is {value!r}: expected a number above 0", hint=meaning)
 
 
 def _option(spec: Field[Any]) -> str:

@@ -16,10 +16,11 @@ import numpy as np
 
 from aigate.core.verdict import CheckOutcome, Interval, Moved, Reason, Status
 from aigate.errors import ConfigError
+from aigate.gating.calibrated import in_peoples_terms
 from aigate.gating.checks.base import ConfiguredCheck, Evidence
 from aigate.gating.comparison import Floats, PairedScores, Scenario
 from aigate.gating.family import Block, Hypothesis, blocks, slice_p_values
-from aigate.gating.margins import resolved_margin, spread_of
+from aigate.gating.margins import Spread, resolved_margin, smallest_drop, smallest_loss, spread_of
 from aigate.gating.reasons import reason
 from aigate.gating.views import View
 from aigate.stats.multiplicity import benjamini_hochberg
@@ -37,7 +38,6 @@ from aigate.stats.power import (
     pass_floor_units,
     repeats_needed,
     samples_needed,
-    smallest_detectable_drop,
     variance_components,
 )
 
@@ -46,7 +46,7 @@ __all__ = ["NoRegression"]
 SAFE_GROUPS = 100  # with fewer, whole groups that fail at once can be missed: said with every pass
 FEWEST_IN_SLICE = 5  # smaller slices are not reported: nothing could be seen in them
 LISTED = 50
-POWER_QUANTILE = 0.8416  # of the standard normal: 80 % power
+RECORDED = "recorded:"
 MOST_REPEATS_NAMED = 20  # more than so many answers to each sample is no advice
 
 
@@ -64,6 +64,8 @@ class NoRegression(ConfiguredCheck):
         metric: The metric, computed per sample.
         margin: Tolerated drop of its mean, in (0, 1); default: the policy's.
         slices: Tags whose drop blocks too.
+        human: `recorded:NAME` where people labelled a random part of the answers (`scores.NAME`, in both runs): then
+            their labels decide, helped by the metric's scores of all samples; see `aigate.gating.people`.
     """
 
     name: ClassVar[str] = "no-regression"
@@ -73,14 +75,27 @@ class NoRegression(ConfiguredCheck):
     _: KW_ONLY
     margin: float | Literal["auto"] | None = None
     slices: tuple[str, ...] = ()
+    human: str | None = None
 
     def __post_init__(self) -> None:
+        self._refuse_wrong_human()
         if self.margin is None or self.margin == "auto":
             return
         if not 0.0 < self.margin < 1.0:
             raise ConfigError(
                 f"'margin' is {self.margin!r}: expected a number between 0 and 1, or \"auto\"", hint="0.05 is 5 points"
             )
+
+    def _refuse_wrong_human(self) -> None:
+        if self.human is None:
+            return
+        if not self.human.startswith(RECORDED) or not self.human.removeprefix(RECORDED).strip():
+            hint = 'human = "recorded:human_faithful" reads scores.human_faithful of the answers'
+            raise ConfigError(f"'human' is {self.human!r}: expected recorded:NAME", hint=hint)
+        if self.slices:
+            raise ConfigError("'slices' and 'human' cannot go together", hint="labels decide on all samples only")
+        if self.margin == "auto":
+            raise ConfigError("'human' needs a margin of its own, not 'auto'", hint="0.05 is 5 points")
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -94,7 +109,9 @@ class NoRegression(ConfiguredCheck):
 
     @property
     def hypotheses(self) -> tuple[Hypothesis, ...]:
-        """What may block: the metric, and it in each named slice."""
+        """What the relabelling test may block on: the metric, and it in each named slice; none where people decide."""
+        if self.human is not None:
+            return ()
         return (Hypothesis(self.metric), *(Hypothesis(self.metric, tag) for tag in self.slices))
 
     def judge(self, evidence: Evidence) -> CheckOutcome:
@@ -107,6 +124,8 @@ class NoRegression(ConfiguredCheck):
         if not evidence.views:
             return self._stopped("the run was stopped before its first look")
         paired, view = evidence.comparison.paired(self.metric), evidence.views[-1]
+        if self.human is not None:
+            return self._by_people(evidence, paired)
         part = paired.at(view)  # what arrived beyond the last complete look is not used, not even to find a score
         used = part.arms("observed")[2]
         carried = {tag for tags in part.tags for tag in tags}
@@ -120,6 +139,14 @@ class NoRegression(ConfiguredCheck):
             text = f"no sample with {self.metric} in both runs carries the tag '{absent[0]}'"
             return self._error("no-such-tag", text)
         return self._compared(evidence, paired)
+
+    def _by_people(self, evidence: Evidence, paired: PairedScores) -> CheckOutcome:
+        from aigate.gating.people import Question, judged_by_people
+
+        margin, notes = self._margin(evidence)
+        label = (self.human or "").removeprefix(RECORDED)
+        shares = evidence.block_alpha_by_people, evidence.settings.alpha
+        return judged_by_people(evidence, paired, Question(self.name, self.metric, label, margin, *shares, notes))
 
     def _stopped(self, text: str) -> CheckOutcome:
         why = reason("early-stopped", text, "go on with the run: --resume --no-early-stop")
@@ -169,11 +196,12 @@ class NoRegression(ConfiguredCheck):
             binary=arms.binary,
             strict=evidence.settings.strict,
         )
-        (look, looks), detectable = view.place, _detectable(arms, alpha, margin)
+        (look, looks), detectable = view.place, _detectable(arms, evidence.block_alpha, margin)
+        people = in_peoples_terms(evidence.candidate, self.metric, detectable=detectable, margin=margin)
         return CheckOutcome(
             check=self.name,
             status=found.status,
-            summary=_summary(found, interval, level, margin, detectable),
+            summary=_summary(found, interval, level, margin, detectable) + people.told,
             metric=self.metric,
             observed=0.0 - found.drop,
             interval=Interval(round(interval.low, 12), round(interval.high, 12), level, interval.method),
@@ -200,6 +228,7 @@ class NoRegression(ConfiguredCheck):
                 "margin": margin,
                 "missing": found.paired.missing,
                 "slices": [] if evidence.against else _slices(evidence, found),
+                **people.details,
             },
             look=look,
             looks=looks,
@@ -231,11 +260,15 @@ class _Arms:
     def grouped(self) -> bool:
         return self.n_units < len(self.units)
 
+    @cached_property
+    def right_or_wrong(self) -> bool:
+        """True where every score is 0 or 1."""
+        return all(bool(np.isin(scores, (0.0, 1.0)).all()) for scores in (self.candidate, self.baseline))
+
     @property
     def binary(self) -> bool:
         """True for 0/1 scores of one answer each: Tango's test is the right one, where samples are independent."""
-        single = self.candidate.shape[1] == self.baseline.shape[1] == 1
-        return single and bool(np.isin((self.candidate, self.baseline), (0.0, 1.0)).all())
+        return self.candidate.shape[1] == self.baseline.shape[1] == 1 and self.right_or_wrong
 
     @cached_property
     def sums(self) -> tuple[Floats, Floats]:
@@ -463,17 +496,26 @@ def _standard_error(sums: Floats, sizes: Floats) -> float:
 
 
 def _detectable(arms: _Arms, alpha: float, margin: float) -> float:
-    """The drop that is blocked with 80 % power: told from noise, and with half the margin observed.
+    """The drop that is blocked with 80 % power, told as `aigate.gating.margins` tells it before any call.
 
-    Never below what can block at all: so many lost units; 1 where there are not so many.
+    Right-or-wrong scores fall by samples that are lost whole, which adds scatter: by the scatter without it, such a
+    drop would be found about half of the time. What the observed drop has added is taken out, lest it count twice.
     """
     sums, sizes = arms.sums
-    error, floor = _standard_error(sums, sizes), block_floor(alpha)
-    if len(sums) < floor:
-        return 1.0
-    by_noise = smallest_detectable_drop(error * len(sums) ** 0.5, len(sums), alpha=alpha)
-    lost = floor / len(arms.units) if arms.binary else 0.0
-    return min(1.0, max(by_noise, margin / 2 + POWER_QUANTILE * error, lost))
+    fallen = max(0.0, _drop(arms.differences)) if arms.right_or_wrong else 0.0
+    variance = len(sums) * (_standard_error(sums, sizes) ** 2 - fallen * (1.0 - fallen) / len(arms.units))
+    candidate_repeats, baseline_repeats = arms.candidate.shape[1], arms.baseline.shape[1]
+    spread = Spread(
+        noise=max(0.0, variance) / (1.0 / candidate_repeats + 1.0 / baseline_repeats),
+        unit_sizes=tuple(int(size) for size in sizes),
+        candidate_repeats=candidate_repeats,
+        baseline_repeats=baseline_repeats,
+        binary=arms.right_or_wrong,
+        measured=True,
+        origin="measured in this comparison",
+    )
+    loss = smallest_loss(spread, alpha=alpha, margin=margin)
+    return smallest_drop(spread, alpha=alpha, margin=margin) if loss is None else loss
 
 
 def _slices(evidence: Evidence, look: _Look) -> list[dict[str, Any]]:

@@ -1,0 +1,203 @@
+"""From what suite.toml, flags and callers say about judges to judges that can be asked, and to the suite's scorers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from aigate.core.version import VersionId
+from aigate.errors import ConfigError
+from aigate.goldens.config import DEFAULTS, JUDGE_DEFAULTS, ScorerEntry, judge_table
+from aigate.goldens.suite import Suite
+from aigate.providers.base import Provider, ProviderSettings, make_provider
+from aigate.running.asking import RetryPolicy
+from aigate.running.judging import JudgePlan
+from aigate.running.prices import find_price
+from aigate.scorers.base import Scorer, ScorerSettings, asks_a_judge, make_scorer
+from aigate.scorers.judge import Judge
+
+__all__ = ["JudgeChoices", "judge_plan", "judge_plans", "named_judges", "scorer_settings_of", "scorers_of"]
+
+OPTION = "judge"  # of a scorer: another judge than the suite's
+FLAT_OPTIONS = ("base-url", "api-key-env", "model")  # options of the provider that stand beside its name
+
+
+@dataclass(frozen=True)
+class JudgeChoices:
+    """What a caller says about the judge, by key of `[judge]`.
+
+    Attributes:
+        over: Wins over suite.toml: flags, the environment, an argument.
+        under: Holds where suite.toml says nothing: pyproject.toml.
+    """
+
+    over: Mapping[str, Any] = field(default_factory=dict)
+    under: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, given: Mapping[str, Any] | str | None) -> JudgeChoices:
+        """What an argument in Python says: a version, or keys of `[judge]`, where `provider` may be a `Provider`.
+
+        Raises:
+            ConfigError: An unknown key or a wrong value.
+        """
+        if given is None:
+            return cls()
+        table = {"version": given} if isinstance(given, str) else dict(given)
+        made = {key: value for key, value in table.items() if key == "provider" and isinstance(value, Provider)}
+        return cls({**judge_table("judge", {key: table[key] for key in table if key not in made}), **made})
+
+
+def judge_plans(
+    suite: Suite, choices: JudgeChoices, *, environ: Mapping[str, str], prices: Path | None = None
+) -> tuple[JudgePlan | None, ...]:
+    """The judge of each of the suite's scorers, ready to be asked; None for a scorer that asks none.
+
+    Args:
+        suite: The suite.
+        choices: What else is said about judges.
+        environ: The environment, for keys and base URLs.
+        prices: A price table of the user's own.
+
+    Raises:
+        ConfigError: A wrong or unknown setting of a judge.
+        ProviderConfigError: The provider of a judge cannot be made (no key).
+    """
+    scorers = scorers_of(suite, named_judges(suite, choices))
+    plans: list[tuple[Mapping[str, Any], JudgePlan]] = []
+    found: list[JudgePlan | None] = []
+    for scorer, table in zip(scorers, _tables(suite, choices), strict=True):
+        if table is None or not asks_a_judge(scorer):
+            found.append(None)
+            continue
+        plan = next((plan for known, plan in plans if known == table), None)
+        if plan is None:
+            plan = judge_plan(table, environ=environ, folder=suite.path, prices=prices)
+            plans.append((table, plan))
+        found.append(plan)
+    return tuple(found)
+
+
+def judge_plan(
+    table: Mapping[str, Any], *, environ: Mapping[str, str], folder: Path, prices: Path | None = None
+) -> JudgePlan:
+    """One judge from a whole `[judge]` table, defaults filled in here.
+
+    Args:
+        table: Keys of `[judge]`; `provider` may also be a `Provider`.
+        environ: The environment, for keys and base URLs.
+        folder: What relative paths are relative to.
+        prices: A price table of the user's own.
+
+    Raises:
+        ConfigError: No version, or a wrong one.
+        ProviderConfigError: The provider cannot be made.
+    """
+    whole = {**JUDGE_DEFAULTS, **table}
+    provider, version = whole["provider"], _version(whole)
+    if isinstance(provider, str):
+        options = {**whole.get("provider-options", {}), **{key: whole[key] for key in FLAT_OPTIONS if key in whole}}
+        if provider == "openai":
+            options = {"stream": False, **options}  # nobody waits for the first token of a judgement
+        # AIGATE_BASE_URL is where the candidate answers: what judges it must not end up there without a word.
+        own = {name: value for name, value in environ.items() if name != "AIGATE_BASE_URL"}
+        settings = ProviderSettings(version, options, folder, own, whole["concurrency"])
+        provider = make_provider(provider, settings)
+    model = provider.describe().get("model")
+    return JudgePlan(
+        judge=_judge(whole, version, provider.describe()),
+        provider=provider,
+        concurrency=whole["concurrency"],
+        timeout_s=float(whole["timeout-s"]),
+        retry=RetryPolicy(retries=whole["retries"]),
+        requests_per_minute=whole.get("requests-per-minute"),
+        tokens_per_minute=whole.get("tokens-per-minute"),
+        price=find_price(model if isinstance(model, str) else None, given=whole.get("price"), table=prices),
+    )
+
+
+def named_judges(suite: Suite, choices: JudgeChoices | None = None) -> tuple[Judge | None, ...]:
+    """The judge of each of the suite's scorers as it is named, without looking for keys: enough to make the scorers.
+
+    Raises:
+        ConfigError: A wrong or unknown setting of a judge.
+    """
+    tables = _tables(suite, choices or JudgeChoices())
+    whole = [None if table is None else {**JUDGE_DEFAULTS, **table} for table in tables]
+    return tuple(None if table is None else _judge(table, _version(table), {}) for table in whole)
+
+
+def scorers_of(suite: Suite, judges: Sequence[JudgePlan | Judge | None] | None = None) -> tuple[Scorer, ...]:
+    """The suite's scorers, made.
+
+    Args:
+        suite: The suite.
+        judges: The judge of each; default: as they are named.
+
+    Raises:
+        ConfigError: An unknown scorer or option, two scorers for one metric, or one that has no judge and needs it.
+        MissingExtraError: A scorer needs a package that is not installed.
+    """
+    judges = named_judges(suite) if judges is None else judges
+    scorers = tuple(
+        make_scorer(replace(settings, judge=judge.judge if isinstance(judge, JudgePlan) else judge))
+        for settings, judge in zip(scorer_settings_of(suite), judges, strict=True)
+    )
+    names = [scorer.spec.metric for scorer in scorers]
+    for name in names:
+        if names.count(name) > 1:
+            raise ConfigError(
+                f"{suite.path / 'suite.toml'}: two scorers compute the metric '{name}'",
+                hint="give one of them another name: {scorer = ..., metric = ...}",
+            )
+    return scorers
+
+
+def scorer_settings_of(suite: Suite) -> tuple[ScorerSettings, ...]:
+    """What each of the suite's scorers is made from, without its judge."""
+    return tuple(
+        ScorerSettings(
+            entry.name,
+            entry.argument,
+            {name: value for name, value in entry.options.items() if name != OPTION},
+            suite.contract,
+        )
+        for entry in _entries(suite)
+    )
+
+
+def _entries(suite: Suite) -> tuple[ScorerEntry, ...]:
+    entries: tuple[ScorerEntry, ...] = suite.config.scorers or DEFAULTS["scorers"]
+    return entries
+
+
+def _tables(suite: Suite, choices: JudgeChoices) -> tuple[dict[str, Any] | None, ...]:
+    """What is said about the judge of each scorer, most important last; None where nobody names one."""
+    shared = {**choices.under, **(suite.config.judge or {})}
+    tables = []
+    for entry in _entries(suite):
+        where = f"{suite.path / 'suite.toml'}: scorer '{entry}': judge"
+        own = judge_table(where, entry.options[OPTION]) if OPTION in entry.options else {}
+        table = {**shared, **own, **choices.over}
+        tables.append(table if "version" in table else None)
+    return tuple(tables)
+
+
+def _judge(whole: Mapping[str, Any], version: VersionId, provider: Mapping[str, Any]) -> Judge:
+    return Judge(
+        version=version,
+        provider=provider,
+        parameters=whole.get("parameters", {}),
+        repeats=whole["repeats"],
+        reasks=whole["reasks"],
+        reply=whole["reply"],
+        steering=whole["steering"],
+        expected_models=tuple(whole.get("served-models", ())),
+    )
+
+
+def _version(whole: Mapping[str, Any]) -> VersionId:
+    found = whole["version"]
+    return found if isinstance(found, VersionId) else VersionId.parse(found)
