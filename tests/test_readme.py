@@ -168,6 +168,7 @@ def test_commands_and_flags_in_the_prose_exist():
     parsers = _parsers()
     assert "goldens check" in parsers
     flags = {option for parser in parsers.values() for action in parser._actions for option in action.option_strings}
+    flags |= set(re.findall(r'"(--aigate-[a-z-]+)"', Path(aigate.__file__).with_name("pytest_plugin.py").read_text()))
     spans = _code(re.sub(r"```.*?```", "", README, flags=re.DOTALL))
     named = [span.removeprefix("aigate ").split(" --")[0] for span in spans if span.startswith("aigate ")]
     assert {name for name in named if name not in parsers} == set()
@@ -285,8 +286,14 @@ def test_notebook_code_runs_inside_a_running_event_loop(clone, monkeypatch):
     assert all(row["candidate_score"] < row["baseline_score"] for row in versions.worst(10))
 
 
+def test_pytest_plugin_gates_the_suite(clone, ran):
+    done = _python(readme.named("plugin").text, clone, "-m", "pytest", "-p", "no:cacheprovider")
+    assert done.returncode == 0, done.stdout
+    assert "goldens/handbook-qa: PASS" in done.stdout
+
+
 def test_every_python_block_is_tested():
-    assert {block.name for block in BLOCKS if block.language == "python"} == {"test", "tool", "notebook"}
+    assert {block.name for block in BLOCKS if block.language == "python"} == {"test", "plugin", "tool", "notebook"}
 
 
 # --- files ------------------------------------------------------------------------------------------------------------

@@ -86,7 +86,7 @@ def read(source: Path) -> PeerSuite:
     cases = list(_cases(config, source, left))
     names = list(dict.fromkeys(name for case in cases for name in case.values))
     asked = next((name for name in INPUTS if name in names), names[0] if names else "")
-    samples = _samples(cases, asked, source)
+    samples = _samples(cases, asked, source, left)
     version, options, parameters = _provider(config, left)
     prompts = dict(_prompts(config, source, names, asked, parameters, left))
     return PeerSuite(
@@ -297,9 +297,13 @@ def _unrendered(rule: Mapping[str, Any]) -> str:
     return "its value is a template" if re.search(r"\{\{|\{%", json.dumps(rule.get("value"))) else ""
 
 
-def _samples(cases: Sequence[_Case], asked: str, source: Path) -> tuple[Sample, ...]:
-    ids = unique_ids(_id(case) for case in cases)
-    return tuple(_sample(case, id_, asked, source) for case, id_ in zip(cases, ids, strict=True))
+def _samples(cases: Sequence[_Case], asked: str, source: Path, left: _Left) -> tuple[Sample, ...]:
+    kept = [case for case in cases if case.values.get(asked) not in (None, "")] if asked else list(cases)
+    for case in cases:
+        if case not in kept:
+            left.out(f"{case.place}: nothing is asked: its variable '{asked}' is empty")
+    ids = unique_ids(_id(case) for case in kept)
+    return tuple(_sample(case, id_, asked, source) for case, id_ in zip(kept, ids, strict=True))
 
 
 def _id(case: _Case) -> str:
