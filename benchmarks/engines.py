@@ -73,7 +73,9 @@ def main(arguments: list[str] | None = None) -> int:
         ]
     ideal_s = size * LATENCY_S / options.concurrency
     print(f"{size} samples, concurrency {options.concurrency}, answers after {LATENCY_S:g} s; {machine}")
-    print(f"ideal {ideal_s:.2f} s; medians of {rounds}; {busy_share():.0%} of the cores are busy with something else now\n")
+    print(
+        f"ideal {ideal_s:.2f} s; medians of {rounds}; {busy_share():.0%} of the cores are busy with something else now\n"
+    )
     print("| engine | wall s | efficiency | asking s | efficiency asking | CPU ms a sample | requests |")
     print("|---|---|---|---|---|---|---|")
     for engine in ENGINES:
@@ -85,7 +87,13 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _row(
-    engine: str, flags: tuple[str, ...], server: endpoint.Running, samples: Path, folder: Path, size: int, concurrency: int
+    engine: str,
+    flags: tuple[str, ...],
+    server: endpoint.Running,
+    samples: Path,
+    folder: Path,
+    size: int,
+    concurrency: int,
 ) -> Row:
     folder.mkdir(parents=True)
     ours = next(contender for contender in CONTENDERS if contender.key == "aigate")
