@@ -41,6 +41,7 @@ def test_defaults_fill_what_nothing_sets():
         "judge-provider": "openai",
         "judge-repeats": 1,
         "judge-concurrency": 8,
+        "engine": "local",
     }
 
 
@@ -262,3 +263,18 @@ def test_caps_are_no_keys_of_a_suite_where_max_tokens_would_be_read_as_a_request
     path.write_text("max-tokens = 100\n")
     with pytest.raises(ConfigError, match="unknown key 'max-tokens'"):
         load_config(path)
+
+
+def test_where_baselines_are_is_a_path_beside_the_file_or_a_url(tmp_path):
+    path = pyproject_of(tmp_path, 'baselines = "kept"\nout-dir = "s3://bucket/runs"')
+    found = resolved(pyproject=path)
+    assert found["baselines"].value == str(tmp_path / "kept")
+    assert found["out-dir"].value == "s3://bucket/runs"
+    (tmp_path / "suite.toml").write_text('baselines = "s3://bucket/faq"\n')
+    assert resolved(suite=load_config(tmp_path / "suite.toml"), pyproject=path)["baselines"].value == "s3://bucket/faq"
+
+
+@pytest.mark.parametrize(("key", "value"), [("engine", "spark"), ("dask-workers", "0"), ("dask-scheduler", " ")])
+def test_an_engine_that_is_none_is_refused(key, value):
+    with pytest.raises(ConfigError, match=f"flag --{key}: {key}: got"):
+        resolved({key: value})

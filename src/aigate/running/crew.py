@@ -87,6 +87,10 @@ class _LostError(Exception):
     """The worker that had a call is gone."""
 
 
+class _NotGivenError(Exception):
+    """The worker that was to have a call is gone before it was given it."""
+
+
 class Crew:
     """The workers of one run: who is there, what each was given, and what came back. For one event loop.
 
@@ -122,12 +126,14 @@ class Crew:
         """Give nothing more to a worker, and what it has to others. What it still reports is not heard."""
         if (worker := self._workers.pop(name, None)) is None:
             return
-        waiting = [call for call in worker.calls.values() if not call.done()]
-        for call in waiting:
-            call.set_exception(_LostError())
+        not_given = {number for number, _, _ in worker.outbox}
+        waiting = {number: call for number, call in worker.calls.items() if not call.done()}
+        for number, call in waiting.items():
+            call.set_exception(_NotGivenError() if number in not_given else _LostError())
         if worker.sending is not None and worker.sending is not asyncio.current_task():
             worker.sending.cancel()
-        had = f"; what it had was asked again: {len(waiting)} calls" if waiting else ""
+        again = len(waiting.keys() - not_given)
+        had = f"; what it had was asked again: {again} calls" if again else ""
         self.notes.append(f"worker {name} {why}{had}")
         if not self._workers:
             self._somebody.clear()
@@ -166,13 +172,17 @@ class Crew:
             UsageError: The provider cannot be asked like this.
             RuntimeError: The worker's own code broke, or worker after worker was lost over this call.
         """
-        for _ in range(MOST_LOSSES):
+        losses = 0
+        while losses < MOST_LOSSES:
             worker = await self._least_busy()
             try:
                 return _sound(await self._made(worker, kind, row, longest_s))
+            except _NotGivenError:
+                continue
             except _LostError:
-                pass
+                losses += 1
             except TimeoutError:
+                losses += 1
                 self.dismiss(worker.name, why=f"said nothing for {longest_s:g} s")
             if lost is not None:
                 lost()
@@ -198,7 +208,7 @@ class Crew:
                 async with asyncio.timeout(self._no_worker_s):
                     await self._somebody.wait()
             except TimeoutError:
-                told = f"no worker is left, and none came within {self._no_worker_s:g} s"
+                told = "; ".join([f"no worker is left, and none came within {self._no_worker_s:g} s", *self.notes[-3:]])
                 self.fail(ClusterError(told, hint=KEPT))
                 await asyncio.Event().wait()  # until the run is cancelled: nothing may be taken for an answer
         return min(self._workers.values(), key=lambda worker: len(worker.calls))

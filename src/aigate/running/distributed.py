@@ -147,6 +147,7 @@ class _Office:
         self._recipe = engine.recipe.to_json()
         self._actors: dict[str, Any] = {}
         self._known: set[str] = set()
+        self._open = False
         self._hiring: set[asyncio.Task[None]] = set()
 
     async def hire_first(self) -> None:
@@ -161,6 +162,9 @@ class _Office:
             told = f"the scheduler at {self._engine.scheduler} has no workers"
             raise ClusterError(told, hint="start some: dask worker tcp://HOST:8786") from None
         await asyncio.gather(*(self._hire(address) for address in await self._client.nthreads()))
+        self._open = True
+        for address in await self._client.nthreads():  # those that came meanwhile
+            self._hire_later(address)
 
     def hear(self, event: tuple[float, Any]) -> None:
         """An event of the cluster."""
@@ -170,10 +174,8 @@ class _Office:
             self._known.discard(address)
             self._actors.pop(address, None)
             self._crew.dismiss(address)
-        elif told.get("action") == "add-worker" and address not in self._known:
-            task = asyncio.ensure_future(self._hire_late(address))
-            self._hiring.add(task)
-            task.add_done_callback(self._hiring.discard)
+        elif told.get("action") == "add-worker" and self._open:
+            self._hire_later(address)
 
     async def watch(self) -> None:
         """End the run when the scheduler is gone: nothing can come back any more."""
@@ -188,8 +190,6 @@ class _Office:
         await asyncio.gather(*(actor.close() for actor in self._actors.values()), return_exceptions=True)
 
     async def _hire(self, address: str) -> None:
-        if address in self._known:
-            return
         self._known.add(address)
         future = self._client.submit(
             OnDask, self._recipe, self._topic, actor=True, workers=[address], allow_other_workers=False, pure=False
@@ -212,8 +212,15 @@ class _Office:
             )
         self._crew.hire(address, actor.give)
 
-    async def _hire_late(self, address: str) -> None:
-        """One that came while the run goes on: without it the run goes on too."""
+    def _hire_later(self, address: str) -> None:
+        """Take on one that came while the run goes on."""
+        if address not in self._known:
+            task = asyncio.ensure_future(self._hire_or_leave(address))
+            self._hiring.add(task)
+            task.add_done_callback(self._hiring.discard)
+
+    async def _hire_or_leave(self, address: str) -> None:
+        """Without it the run goes on too."""
         try:
             await self._hire(address)
         except ClusterError as error:
