@@ -183,7 +183,7 @@ def test_a_check_is_drawn_with_interval_bound_and_their_numbers(verdict, check, 
     )
     document = report_of(verdict, make_run, found)
     assert 'aria-label="observed −40.0, interval −50.0 to −30.0, bound −5.0"' in document
-    assert "−50.0 to −30.0 90 % Tango" in visible(document)
+    assert "90 % interval: Tango −40.0 −50.0 to −30.0 ≥ −5.0" in visible(document)
     assert "▼ 1 worse" in visible(document)
 
 
