@@ -417,7 +417,9 @@ def test_two_thousand_units_and_twenty_five_hypotheses_stay_below_two_hundred_me
     assert peak < 200e6
 
 
-@pytest.mark.parametrize(("choices", "units"), [(relabel.MOST_CHOICES, 100_000), (0, 3_000)], ids=["listed", "shuffled"])
+@pytest.mark.parametrize(
+    ("choices", "units"), [(relabel.MOST_CHOICES, 100_000), (0, 3_000)], ids=["listed", "shuffled"]
+)
 def test_very_many_units_are_relabelled_in_blocks(monkeypatch, choices, units):
     """In one block it would be 54 MB for listed choices, and 294 MB for shuffled ones."""
     monkeypatch.setattr(relabel, "MOST_CHOICES", choices)
