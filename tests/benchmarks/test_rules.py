@@ -128,3 +128,25 @@ def test_peeking_finds_more_than_it_should(random):
     found = [peeking_t(*KINDS["graded"].arms(random, 200, 0.0)) for _ in range(400)]
     assert found.count("block") / 400 > 0.08
     assert peeking_t(np.ones(50), np.ones(50)) is None
+
+
+def test_random_numbers_are_drawn_afresh_in_every_run(random, monkeypatch):
+    """Shared ones would add a variance to the rates that no standard error shows."""
+    seen = []
+
+    def spied(name):
+        real = getattr(rules, name)
+
+        def spy(*arguments, **options):
+            seen.extend(options["seeds"] if "seeds" in options else [options["seed"]])
+            return real(*arguments, **options)
+
+        monkeypatch.setattr(rules, name, spy)
+
+    for name in ("relabel_looks_arrays", "relabel_looks", "pass_test"):
+        spied(name)
+    for _ in range(3):
+        rules.verdict(np.zeros(100), rules.planned(100, 5), random, binary=True)  # passes at look 4 of 5
+        rules.repeats_verdict(np.ones((60, 1)), np.ones((60, 5)), random)
+    assert len(seen) == 3 * (5 + 4 + 1 + 1)
+    assert len(set(seen)) == len(seen)

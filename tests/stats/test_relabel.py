@@ -418,6 +418,22 @@ def test_two_thousand_units_and_twenty_five_hypotheses_stay_below_two_hundred_me
 
 
 @pytest.mark.parametrize(
+    ("choices", "units"), [(relabel.MOST_CHOICES, 100_000), (0, 3_000)], ids=["listed", "shuffled"]
+)
+def test_very_many_units_are_relabelled_in_blocks(monkeypatch, choices, units):
+    """In one block it would be 54 MB for listed choices, and 294 MB for shuffled ones."""
+    monkeypatch.setattr(relabel, "MOST_CHOICES", choices)
+    d = np.random.default_rng(1).uniform(-1.0, 1.0, (units, 1))
+    tracemalloc.start()
+    try:
+        relabel_looks_arrays(d, [units], spent=[0.05], seeds=[1], draws=1_999, max_draws=0)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 40e6
+
+
+@pytest.mark.parametrize(
     ("candidate", "baseline", "mask", "message"),
     [
         ([[[float("nan")]]], [[[0.0]]], [[1.0]], r"^candidate: got nan at \[0, 0, 0\]"),
