@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """What the pytest plugin costs a suite that does not use it: 500 parametrised tests, beside `-p no:aigate`.
 
-`python benchmarks/plugin_overhead.py` prints medians, the difference with an interval, and the ratio; it exits 1 when the
-difference is shown to be above `--limit-ms`. Rounds of the two alternate, so that a busy machine slows both alike. CPU
+`python benchmarks/plugin_overhead.py` prints medians, the difference with an interval, and the ratio; it exits 1 when
+the difference is shown to be above `--limit-ms`. Rounds of the two alternate, so that a busy machine slows both alike. CPU
 time is what the sessions themselves used; on a busy machine it is the one to read.
 """
 
