@@ -2,8 +2,8 @@
 """What the pytest plugin costs a suite that does not use it: 500 parametrised tests, beside `-p no:aigate`.
 
 `python benchmarks/plugin_overhead.py` prints medians, the difference with an interval, and the ratio; it exits 1 when
-the difference is shown to be above `--limit-ms`. Rounds of the two alternate, so that a busy machine slows both alike. CPU
-time is what the sessions themselves used; on a busy machine it is the one to read.
+the difference is shown to be above `--limit-ms`. Rounds of the two alternate, so that a busy machine slows both alike.
+CPU time is what the sessions themselves used; on a busy machine it is the one to read.
 """
 
 from __future__ import annotations
