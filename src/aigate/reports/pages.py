@@ -172,7 +172,8 @@ def _check_codes(name: str) -> tuple[str, ...]:
 
 def _rule_codes(name: str) -> tuple[str, ...]:
     """The codes of a rule; what keeps two runs from being compared is found by the comparison itself."""
-    codes = _codes_of(integrity, _rules()[name].__name__)
+    rule = _rules()[name]
+    codes = _codes_of(inspect.getmodule(rule), rule.__name__)
     return (*codes, *_codes_of(comparison)) if name == "comparable" else codes
 
 

@@ -99,7 +99,8 @@ def import_peer(source: Path, peer: str) -> PeerSuite:
     read: Callable[[Path], PeerSuite] = getattr(import_module(module), function)
     found = read(source)
     if not found.samples:
-        raise SuiteError(f"{source}: no case in it", hint="name the file that holds the cases")
+        lost = f"; not carried over: {'; '.join(found.left_out)}" if found.left_out else ""
+        raise SuiteError(f"{source}: no case in it{lost}", hint="name the file that holds the cases")
     return found
 
 
