@@ -17,7 +17,6 @@ from typing import Any
 
 import pytest
 
-import aigate
 from aigate.errors import AigateError
 from aigate.files import write_atomically
 from aigate.golden_tests.asked import MARKER, asked_of
@@ -33,7 +32,7 @@ __all__ = ["GoldenSession"]
 
 JSON_FORMAT = "aigate.pytest/1"
 SHARED = "aigate_shared"
-OURS = Path(aigate.__file__).parent
+OURS = Path(__file__).resolve().parents[1]
 
 Record = Mapping[str, Any]
 _GOLDEN = pytest.StashKey[GoldenTest]()

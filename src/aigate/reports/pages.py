@@ -13,7 +13,7 @@ from typing import Any
 from aigate.core.registry import nearest
 from aigate.core.verdict import Status
 from aigate.errors import UsageError
-from aigate.gating import comparison, integrity, margins
+from aigate.gating import comparison, integrity, margins, people
 from aigate.gating.advice import ADVICE
 from aigate.gating.checks.base import CHECKS
 from aigate.gating.reasons import REASONS
@@ -23,6 +23,8 @@ __all__ = ["KINDS", "Page", "as_markdown", "as_text", "pages_of"]
 
 # What stands in an example where an option has no default.
 EXAMPLES: Mapping[str, str] = {"metric": '"includes"', "tag": '"safety"', "at-least": "0.85", "at-most": "0.01"}
+# Checks of which one of several options must be given, and the one to show.
+SHOWN = {"max-cost": {"relative": "1.10"}, "max-latency": {"quantile": "0.95", "seconds": "5"}}
 EXIT_CODES: Mapping[str, tuple[str, str]] = {
     str(Status.PASS.exit_code): (
         "pass: every check passed. Only this code may deploy.",
@@ -127,7 +129,8 @@ def _check_page(name: str) -> Page:
         for spec in fields(kind)
     }
     needed = [spec.name.replace("_", "-") for spec in fields(kind) if not _has_default(spec)]
-    written = ", ".join([f'check = "{name}"', *(f"{key} = {EXAMPLES.get(key, '...')}" for key in needed)])
+    given = {**{key: EXAMPLES.get(key, "...") for key in needed}, **SHOWN.get(name, {})}
+    written = ", ".join([f'check = "{name}"', *(f"{key} = {value}" for key, value in given.items())])
     return Page("check", name, summary, body, options, _check_codes(name), f"{{ {written} }}")
 
 
@@ -166,8 +169,10 @@ def _check_codes(name: str) -> tuple[str, ...]:
     """The codes of a check: those of its module, and those of what it shares with others."""
     kind: Any = CHECKS.factory(name)
     shared = ("no-baseline", "not-comparable") if kind.needs_baseline else ()
-    of_margins = _codes_of(margins) if any(spec.name == "margin" for spec in fields(kind)) else ()
-    return tuple(dict.fromkeys((*_codes_of(inspect.getmodule(kind)), *of_margins, *shared)))
+    options = {spec.name for spec in fields(kind)}
+    of_margins = _codes_of(margins) if "margin" in options else ()
+    of_people = _codes_of(people) if "human" in options else ()
+    return tuple(dict.fromkeys((*_codes_of(inspect.getmodule(kind)), *of_margins, *of_people, *shared)))
 
 
 def _rule_codes(name: str) -> tuple[str, ...]:
