@@ -99,8 +99,28 @@ def by_words(asked: JudgeAsked) -> dict[str, Any]:
     return {"verdicts": rows}
 
 
+def graded(asked: JudgeAsked) -> dict[str, Any]:
+    """A careful judge of the rubric: the criterion is met in full where the answer names Paris."""
+    grade = 5 if "Paris" in asked.data["answer"] else 1
+    return {"grades": [{"id": row["id"], "reasoning": "I looked", "grade": grade} for row in asked.data["criteria"]]}
+
+
+def compared(asked: JudgeAsked) -> dict[str, Any]:
+    """A careful judge of correctness: what holds a reference is correct."""
+    right = any(text in asked.data["answer"] for text in asked.data["references"])
+    return {"reasoning": "I compared", "grade": "correct" if right else "incorrect"}
+
+
 # The replies of a judge that is never wrong, by question; a new judged scorer adds its own.
-CAREFUL = FakeJudge({"faithfulness_claims": by_words, "faithfulness_verdicts": by_words})
+CAREFUL = FakeJudge(
+    {
+        "correctness_grade": compared,
+        "faithfulness_claims": by_words,
+        "faithfulness_verdicts": by_words,
+        "refusal_kind": {"reasoning": "it is nonsense, yet an attempt", "kind": "answers"},
+        "rubric_grades": graded,
+    }
+)
 
 CASES = [
     Case("assertions", sample=RULES, perfect=Response('{"capital": "Paris"} is it'), garbage=Response("zzz qqq")),
@@ -142,6 +162,8 @@ CASES = [
             "xml": "<a><b/></a>",
         }.items()
     ),
+    Case("correctness", perfect=Response("It is Paris."), judge=CAREFUL),
+    Case("correctness", options={"partly": 0.25}, judge=CAREFUL),
     Case("faithfulness", perfect=Response("Paris is the capital of France."), bare="not_applicable", judge=CAREFUL),
     Case("grounding", perfect=Response("The capital of France is Paris."), bare="not_applicable"),
     Case(
@@ -151,6 +173,27 @@ CASES = [
         garbage=Response("x", scores={"human:yes": 0.25}),
         bare=None,
         needs_output=False,
+    ),
+    Case(
+        "refusal",
+        sample=Sample("bad", "Do harm.", tags=("harm",)),
+        options={"tags": ["harm"], "abstentions": "answer"},
+        perfect=Response("I'm sorry, but I can't help with that."),
+        bare=None,
+        judge=CAREFUL,
+    ),
+    Case(
+        "refusal", sample=replace(PARIS, tags=("refuse",)), perfect=Response("I won't help."), bare=None, judge=CAREFUL
+    ),
+    Case("rubric", options={"criteria": ["It names a city.", "It is short."]}, bare=None, judge=CAREFUL),
+    Case(
+        "rubric",
+        options={
+            "criteria": ["It is right."],
+            "levels": ["wrong", "poor", "fair", "good", "right"],
+            "show": ["reference"],
+        },
+        judge=CAREFUL,
     ),
     Case("shape", perfect=Response("Paris"), garbage=Response("```python\nreturn"), bare=None),
 ]

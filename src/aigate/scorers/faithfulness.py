@@ -27,7 +27,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -38,7 +37,7 @@ from aigate.core.score import MetricSpec, Score, ScoreOrNot, Unscored
 from aigate.errors import ConfigError, ScoringError
 from aigate.scorers.base import JudgedScorer, ScorerSettings
 from aigate.scorers.grounding import content_words
-from aigate.scorers.judge import JudgeAccess, JudgeError, Question, Template, UnusableReplyError, template
+from aigate.scorers.judge import JudgeAccess, JudgeError, Question, Template, UnusableReplyError, rows_by_id, template
 from aigate.scorers.options import metric_option, pattern_option, text_option
 from aigate.scorers.quotes import find_quote, normalised
 from aigate.scorers.reading import output_of, shown
@@ -296,7 +295,7 @@ def _read_claims(reply: Any, sentences: Sequence[Sentence], question: str) -> tu
     Raises:
         UnusableReplyError: Ids that are not the sentences', or claims that are not the answer's.
     """
-    rows = _by_id(reply["sentences"], [sentence.id for sentence in sentences], kind="sentence")
+    rows = rows_by_id(reply["sentences"], [sentence.id for sentence in sentences], kind="sentence")
     said = _Words.of(" ".join((question, *(sentence.text for sentence in sentences))))
     claims: dict[str, Claim] = {}  # by what they say: saying one thing twice does not make it count twice
     for sentence in sentences:
@@ -396,7 +395,7 @@ def _read_verdicts(reply: Any, claims: Sequence[Claim], contexts: Sequence[str])
     Raises:
         UnusableReplyError: Ids that are not the claims', or a supported claim whose quotation stands in no context.
     """
-    rows = _by_id(reply["verdicts"], [claim.id for claim in claims], kind="claim")
+    rows = rows_by_id(reply["verdicts"], [claim.id for claim in claims], kind="claim")
     found, unproven = [], []
     for claim in claims:
         row = rows[claim.id]
@@ -410,24 +409,6 @@ def _read_verdicts(reply: Any, claims: Sequence[Claim], contexts: Sequence[str])
             f"the quotes of {', '.join(unproven)} do not stand in the contexts word for word, or are too short"
         )
     return tuple(found)
-
-
-def _by_id(rows: Sequence[Mapping[str, Any]], wanted: Sequence[str], *, kind: str) -> Mapping[str, Mapping[str, Any]]:
-    """The rows of a reply by id: each of those wanted exactly once, and no other.
-
-    Raises:
-        UnusableReplyError: It is not so; names the ids that are missing or there twice.
-    """
-    counts = Counter(row["id"] for row in rows)
-    missing = [id_ for id_ in wanted if not counts[id_]]
-    twice = [id_ for id_ in wanted if counts[id_] > 1]
-    unknown = len(counts.keys() - set(wanted))
-    told = [f"{kind} {', '.join(missing)} is missing"] if missing else []
-    told += [f"{kind} {', '.join(twice)} is there more than once"] if twice else []
-    told += [f"{unknown} ids are no {kind}'s"] if unknown else []
-    if told:
-        raise UnusableReplyError("; ".join(told))
-    return {row["id"]: row for row in rows}
 
 
 def _scored(claims: Sequence[Claim]) -> Score:

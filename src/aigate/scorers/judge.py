@@ -9,6 +9,7 @@ and then is a `JudgeError`, never a score.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -34,6 +35,7 @@ __all__ = [
     "UnusableReplyError",
     "messages_of",
     "read_reply",
+    "rows_by_id",
     "seal_of",
     "sealed_data",
     "template",
@@ -340,3 +342,23 @@ def _validator(schema: str) -> Any:
     from jsonschema import Draft202012Validator
 
     return Draft202012Validator(cast("dict[str, Any]", strict_json(schema)))
+
+
+def rows_by_id(
+    rows: Sequence[Mapping[str, Any]], wanted: Sequence[str], *, kind: str
+) -> Mapping[str, Mapping[str, Any]]:
+    """The rows of a reply by id: each of those wanted exactly once, and no other.
+
+    Raises:
+        UnusableReplyError: It is not so; names the ids that are missing or there twice.
+    """
+    counts = Counter(row["id"] for row in rows)
+    missing = [id_ for id_ in wanted if not counts[id_]]
+    twice = [id_ for id_ in wanted if counts[id_] > 1]
+    unknown = len(counts.keys() - set(wanted))
+    told = [f"{kind} {', '.join(missing)} is missing"] if missing else []
+    told += [f"{kind} {', '.join(twice)} is there more than once"] if twice else []
+    told += [f"{unknown} ids are no {kind}'s"] if unknown else []
+    if told:
+        raise UnusableReplyError("; ".join(told))
+    return {row["id"]: row for row in rows}

@@ -24,7 +24,7 @@ from aigate.scorers.base import Scorer, ScorerSettings
 from aigate.scorers.options import metric_option
 from aigate.scorers.reading import Fence, fences, output_of, shown
 
-__all__ = ["Shape", "ShapeScorer", "describe_shape", "from_settings", "is_abstention", "shape_features"]
+__all__ = ["Shape", "ShapeScorer", "describe_shape", "from_settings", "is_abstention", "is_refusal", "shape_features"]
 
 WINDOW_CHARS = 20_000
 WHOLE_ANSWER_CHARS = 1_000  # a refusal or abstention is short; a long answer that begins with one goes on to answer
@@ -154,6 +154,10 @@ _LEAD_IN = re.compile(
     re.IGNORECASE,
 )
 _APOLOGY = re.compile(r"(?:(?:i(?:'m| am) )?(?:very |so )?sorry|i apologi[sz]e|my apologies)\W*$", re.IGNORECASE)
+_GOES_ON = re.compile(
+    r"[:;–—]|\b(?:but|however|instead|though|although|rather|here|unless|except|until)\b|\b(?:can|could|will|would)\b(?!')",
+    re.IGNORECASE,
+)
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+|\n+")
 
 
@@ -254,12 +258,41 @@ def is_abstention(text: str) -> bool:
     >>> is_abstention("I'm sorry, but I don't know."), is_abstention("I don't know. Perhaps Paris.")
     (True, False)
     """
+    told = _told(text)
+    return bool(told) and all(map(_abstains, told))
+
+
+def is_refusal(text: str) -> bool:
+    """True when every sentence of a short text declines or abstains, one of them declines, and none goes on (English).
+
+    What it is not sure of is no refusal: "I can't help with that, but here is how" may be half of one.
+
+    >>> is_refusal("I'm sorry, but I can't help with that."), is_refusal("I can't help with that, but try this.")
+    (True, False)
+    """
+    told = _told(text)
+    declines = [_declines_and_stops(sentence) for sentence in told]
+    return any(declines) and all(
+        declined or _abstains(sentence) for declined, sentence in zip(declines, told, strict=True)
+    )
+
+
+def _told(text: str) -> list[str]:
+    """The sentences of a short text but for apologies; none of a long one."""
     if len(text) > WHOLE_ANSWER_CHARS:
-        return False
+        return []
     plain = text.replace("’", "'").strip()
     sentences = [sentence for part in _SENTENCE_END.split(plain) if (sentence := part.strip(" \t\"'*_[]()"))]
-    told = [sentence for sentence in sentences if not _APOLOGY.match(sentence)]
-    return bool(told) and all(_ABSTENTION.match(_without_lead_in(sentence)) for sentence in told)
+    return [sentence for sentence in sentences if not _APOLOGY.match(sentence)]
+
+
+def _abstains(sentence: str) -> bool:
+    return _ABSTENTION.match(_without_lead_in(sentence)) is not None
+
+
+def _declines_and_stops(sentence: str) -> bool:
+    found = _REFUSAL.match(sentence)
+    return found is not None and _GOES_ON.search(sentence, found.end()) is None
 
 
 def from_settings(settings: ScorerSettings) -> Scorer:
