@@ -60,20 +60,24 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--quick", action="store_true", help="200 samples, one round")
     parser.add_argument("--concurrency", type=int, default=32)
+    parser.add_argument("--rounds", type=int, help="default: 3; 1 with --quick")
     options = parser.parse_args(arguments)
-    size, rounds = (200, 1) if options.quick else (2000, 3)
+    concurrency = options.concurrency
+    size, rounds = (200, options.rounds or 1) if options.quick else (2000, options.rounds or 3)
     machine = report.machine()
     with tempfile.TemporaryDirectory(prefix="aigate-engines-") as scratch, endpoint.running() as server:
         where = Path(scratch)
         samples = write_samples(where / "samples.jsonl", size)
         rows = [
-            _row(engine, flags, server, samples, where / f"{number}-{engine}", size, options.concurrency)
+            _row(engine, flags, server, Job(where / f"{number}-{engine}", samples, size, concurrency, server.base_url))
             for number in range(rounds)
             for engine, flags in ENGINES.items()
         ]
-    ideal_s = size * LATENCY_S / options.concurrency
-    print(f"{size} samples, concurrency {options.concurrency}, answers after {LATENCY_S:g} s; {machine}")
-    print(f"ideal {ideal_s:.2f} s; medians of {rounds}; {busy_share():.0%} of the cores are busy with something else\n")
+    ideal_s = size * LATENCY_S / concurrency
+    print(f"{size} samples, concurrency {concurrency}, answers after {LATENCY_S:g} s; {machine}")
+    print(
+        f"ideal {ideal_s:.2f} s; medians of {rounds}; something else keeps {busy_share():.0%} of the cores busy now\n"
+    )
     print("| engine | wall s | efficiency | asking s | efficiency asking | CPU ms a sample | requests |")
     print("|---|---|---|---|---|---|---|")
     for engine in ENGINES:
@@ -84,18 +88,10 @@ def main(arguments: list[str] | None = None) -> int:
     return 1 if bad else 0
 
 
-def _row(
-    engine: str,
-    flags: tuple[str, ...],
-    server: endpoint.Running,
-    samples: Path,
-    folder: Path,
-    size: int,
-    concurrency: int,
-) -> Row:
+def _row(engine: str, flags: tuple[str, ...], server: endpoint.Running, job: Job) -> Row:
+    folder, size = job.folder, job.size
     folder.mkdir(parents=True)
     ours = next(contender for contender in CONTENDERS if contender.key == "aigate")
-    job = Job(folder, samples, size, concurrency, server.base_url)
     server.reset(Behaviour(LATENCY_S))
     done = measured(
         [*ours.command(job, folder), *flags], folder=folder, environ=clean_environ(folder, os.environ), limit_s=300
