@@ -175,6 +175,17 @@ def count(page):
     return page.inner_text("#count")
 
 
+def search(page, words):
+    """Search, and wait until everything was looked through."""
+    page.fill("#search", words)
+    page.locator("#table[aria-busy=false]").wait_for()
+
+
+def focused(page, text):
+    """Wait until the row of that sample has the focus."""
+    page.locator("#rows tr.current a:focus").filter(has_text=text).wait_for()
+
+
 def opened(page):
     return page.inner_text("#sample-id")
 
@@ -249,11 +260,7 @@ def test_a_click_on_a_heading_sorts_and_a_second_one_turns_the_order(visit, repo
 )
 def test_the_search_reads_ids_questions_answers_contexts_and_explanations(visit, report, words, hits):
     page = visit(report)
-    page.fill("#search", words)
-    wanted = len(hits) if isinstance(hits, list) else hits
-    told = "No sample" if wanted == 0 else "12 samples" if wanted == 12 else f"{wanted} of 12"
-    page.locator("#count").filter(has_text=told).wait_for()
-    page.wait_for_timeout(300)  # the typing pause, where nothing would change
+    search(page, words)
     assert ids(page) == hits if isinstance(hits, list) else len(ids(page)) == hits
 
 
@@ -340,6 +347,7 @@ def test_the_address_of_what_is_shown_can_be_sent_to_somebody(visit, report):
     again.locator(".answer").first.wait_for()
     assert opened(again) == "refund-02"
     again.keyboard.press("Escape")
+    focused(again, "refund-02")
     assert ids(again) == ["refund-02"]
 
 
@@ -350,9 +358,9 @@ def test_everything_can_be_done_with_the_keyboard(visit, report):
     page = visit(report)
     page.keyboard.press("2")
     assert len(ids(page)) == 4
-    for key, focused in [("j", "refund-02"), ("j", "refund-05"), ("k", "refund-02")]:
+    for key, row in [("j", "refund-02"), ("j", "refund-05"), ("k", "refund-02")]:
         page.keyboard.press(key)
-        assert page.evaluate("document.activeElement.textContent") == focused
+        focused(page, row)
     page.keyboard.press("Enter")
     page.locator(".answer").first.wait_for()
     assert opened(page) == "refund-02"
@@ -360,7 +368,7 @@ def test_everything_can_be_done_with_the_keyboard(visit, report):
         page.keyboard.press(key)
         page.locator("#sample-id").filter(has_text=shown).wait_for()
     page.keyboard.press("Escape")
-    assert page.evaluate("document.activeElement.textContent") == "refund-05"
+    focused(page, "refund-05")
     page.keyboard.press("/")
     page.keyboard.type("jk2")
     assert page.input_value("#search") == "jk2"
@@ -369,7 +377,7 @@ def test_everything_can_be_done_with_the_keyboard(visit, report):
     page.keyboard.press("?")
     assert page.locator("#keys").is_visible()
     page.keyboard.press("Escape")
-    assert not page.locator("#keys").is_visible()
+    page.locator("#keys").wait_for(state="hidden")
 
 
 def test_single_keys_can_be_switched_off(visit, report):
@@ -553,19 +561,17 @@ def test_nothing_that_a_model_wrote_runs_or_breaks_the_page(visit, hostile):
 def test_what_cannot_be_seen_or_reorders_is_shown_by_its_number(visit, hostile):
     page = visit(hostile)
     number = next(at for at, text in enumerate(HOSTILE) if "\u202e" in text)
-    page.fill("#search", "gnp.exe")
-    page.locator("#count").filter(has_text="1 of").wait_for()
+    search(page, "gnp.exe")
+    assert count(page).startswith("1 of")
     page.click("#rows tr.entry")
     page.locator(".answer").first.wait_for()
     assert opened(page).startswith(f"{number}U+202E")
     text = page.text_content("#sample-body")
     assert "U+202Egnp.exeU+202C" in text
     assert "\u202e" not in text
-    for search, shown in [("lone", "U+D800 lone U+DFFF"), ("hidden", "U+E0041U+E0042")]:
+    for words, shown in [("lone", "U+D800 lone U+DFFF"), ("hidden", "U+E0041U+E0042")]:
         page.keyboard.press("Escape")
-        page.fill("#search", search)
-        page.locator("#count").filter(has_text="1 of").wait_for()
-        page.wait_for_timeout(300)
+        search(page, words)
         page.click("#rows tr.entry")
         page.locator(".answer").first.wait_for()
         assert shown in page.text_content("#sample-body")
@@ -574,8 +580,8 @@ def test_what_cannot_be_seen_or_reorders_is_shown_by_its_number(visit, hostile):
 def test_arabic_is_read_from_the_right_and_does_not_turn_its_neighbours(visit, hostile):
     page = visit(hostile)
     number = next(at for at, text in enumerate(HOSTILE) if text.startswith("م"))
-    page.fill("#search", HOSTILE[number])
-    page.locator("#count").filter(has_text="1 of").wait_for()
+    search(page, HOSTILE[number])
+    assert count(page).startswith("1 of")
     page.click("#rows tr.entry")
     answer = page.locator('[data-arm="candidate"] pre')
     answer.wait_for()
@@ -585,8 +591,8 @@ def test_arabic_is_read_from_the_right_and_does_not_turn_its_neighbours(visit, h
 
 def test_megabytes_are_cut_and_say_so(visit, hostile):
     page = visit(hostile)
-    page.fill("#search", "more characters in the run file")
-    page.locator("#count").filter(has_text="1 of").wait_for()
+    search(page, "more characters in the run file")
+    assert count(page).startswith("1 of")
     page.click("#rows tr.entry")
     page.locator(".answer").first.wait_for()
     assert "1,900,000 more characters in the run file" in page.text_content('[data-arm="candidate"]')
@@ -668,8 +674,8 @@ def test_of_many_samples_only_those_in_sight_are_in_the_page_and_the_last_one_op
     page.locator(".answer").first.wait_for()
     assert page.inner_text("#sample-place") == "2000 of 2000"
     page.keyboard.press("Escape")
-    page.fill("#search", "sample-01234")
-    page.locator("#count").filter(has_text="1 of 2000 samples").wait_for()
+    search(page, "sample-01234")
+    assert count(page).startswith("1 of")
     assert ids(page) == ["sample-01234"]
 
 

@@ -347,8 +347,10 @@ const aigate = (() => {
     const words = view.q.toLocaleLowerCase().split(/\s+/).filter(Boolean);
     if (!words.length) {
       found = null;
-      return refresh();
+      refresh();
+      return busy(false);
     }
+    busy(true);
     const hits = new Set();
     const tell = () => {
       found = new Set(hits);
@@ -369,7 +371,10 @@ const aigate = (() => {
       }
     }
     tell();
+    busy(false);
   }
+
+  const busy = (is) => byId("table").setAttribute("aria-busy", String(is));
 
   function holds(row, words) {
     const whole = JSON.stringify(row, (key, value) => (typeof value === "string" ? value.toLocaleLowerCase() : value));
@@ -851,6 +856,7 @@ const aigate = (() => {
     });
     let pause = 0;
     byId("search").addEventListener("input", () => {
+      busy(true);
       clearTimeout(pause);
       pause = setTimeout(() => ((view.q = byId("search").value), (current = 0), search()), 150);
     });
