@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from aigate.cli.options import (
     Chosen,
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from aigate.running.measurement import Benchmark
 
 __all__ = ["add_parser", "run"]
+
+T = TypeVar("T", int, float)
 
 SETTINGS = (
     *(
@@ -134,16 +137,16 @@ def _load(arguments: argparse.Namespace) -> Load:
     from aigate.running.latency import Load
 
     return Load(
-        requests=_whole("--requests", arguments.requests),
-        duration_s=_number("--duration", arguments.duration),
-        warmup=_whole("--warmup", arguments.warmup),
-        rate=_number("--rate", arguments.rate),
-        most_in_flight=None if arguments.rate is None else _whole("--concurrency", arguments.concurrency),
+        requests=_parsed("--requests", arguments.requests, int),
+        duration_s=_parsed("--duration", arguments.duration, float),
+        warmup=_parsed("--warmup", arguments.warmup, int),
+        rate=_parsed("--rate", arguments.rate, float),
+        most_in_flight=None if arguments.rate is None else _parsed("--concurrency", arguments.concurrency, int),
     )
 
 
-def _whole(flag: str, text: str | None) -> int | None:
-    """A whole number; None where the flag was not given.
+def _parsed(flag: str, text: str | None, kind: Callable[[str], T]) -> T | None:
+    """A flag's number; None where it was not given.
 
     Raises:
         UsageError: The text is none.
@@ -153,25 +156,10 @@ def _whole(flag: str, text: str | None) -> int | None:
     if text is None:
         return None
     try:
-        return int(text)
+        return kind(text)
     except ValueError:
-        raise UsageError(f"{flag} is {text!r}: expected a whole number", hint=f"e.g. {flag} 300") from None
-
-
-def _number(flag: str, text: str | None) -> float | None:
-    """A number; None where the flag was not given.
-
-    Raises:
-        UsageError: The text is none.
-    """
-    from aigate.errors import UsageError
-
-    if text is None:
-        return None
-    try:
-        return float(text)
-    except ValueError:
-        raise UsageError(f"{flag} is {text!r}: expected a number", hint=f"e.g. {flag} 10") from None
+        expected = "a whole number" if kind is int else "a number"
+        raise UsageError(f"{flag} is {text!r}: expected {expected}", hint=f"e.g. {flag} 300") from None
 
 
 def _baseline(name: str | None, found: Chosen) -> Benchmark | Run | None:
