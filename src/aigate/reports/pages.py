@@ -7,6 +7,7 @@ import inspect
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, field, fields
+from functools import cache
 from importlib import import_module
 from typing import Any
 
@@ -172,7 +173,8 @@ def _check_codes(name: str) -> tuple[str, ...]:
 
 def _rule_codes(name: str) -> tuple[str, ...]:
     """The codes of a rule; what keeps two runs from being compared is found by the comparison itself."""
-    codes = _codes_of(integrity, _rules()[name].__name__)
+    rule = _rules()[name]
+    codes = _codes_of(inspect.getmodule(rule), rule.__name__)
     return (*codes, *_codes_of(comparison)) if name == "comparable" else codes
 
 
@@ -218,6 +220,7 @@ def _has_default(spec: Any) -> bool:
     return spec.default is not MISSING or spec.default_factory is not MISSING
 
 
+@cache
 def _codes_of(module: Any, function: str | None = None) -> tuple[str, ...]:
     """Reason codes that a module names; of one function, those that it and what it calls in its module name."""
     tree = ast.parse(inspect.getsource(module))
