@@ -7,6 +7,7 @@ import inspect
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, field, fields
+from functools import cache
 from importlib import import_module
 from typing import Any
 
@@ -224,6 +225,7 @@ def _has_default(spec: Any) -> bool:
     return spec.default is not MISSING or spec.default_factory is not MISSING
 
 
+@cache
 def _codes_of(module: Any, function: str | None = None) -> tuple[str, ...]:
     """Reason codes that a module names; of one function, those that it and what it calls in its module name."""
     tree = ast.parse(inspect.getsource(module))
