@@ -1,8 +1,8 @@
 """JSON without the liberties of Python's parser: one meaning per text, in samples, run files and answers alike.
 
-Most texts are read by `orjson`, which takes liberties of its own (of two equal keys it keeps the last, an integer beyond
-64 bits becomes a float). So what it read is written again: where that gives the same text but for white space between
-tokens, no liberty was taken. Every other text is read by Python's parser under the rules of this module.
+Most texts are read by `orjson`, which takes liberties of its own (of two equal keys it keeps the last, an integer
+beyond 64 bits becomes a float). So what it read is written again: where that gives the same text but for white space
+between tokens, no liberty was taken. Every other text is read by Python's parser under the rules of this module.
 """
 
 from __future__ import annotations
@@ -59,9 +59,9 @@ def strict_json(text: str | bytes) -> Any:
 def _read_fast(text: str | bytes) -> Any:
     """The value where orjson takes no liberty with the text; else `_UNSURE`.
 
-    Without the white space between tokens (and some within strings, on both sides alike) the text and what is written of
-    the value are one sequence of tokens. So they have equally many members in every object: a key that stood there twice
-    would be missing from what is written. And every number is written as it stood, so that it was read exactly.
+    Without the white space between tokens (and some within strings, on both sides alike) the text and what is written
+    of the value are one sequence of tokens. So they have equally many members in every object: a key that stood there
+    twice would be missing from what is written. And every number is written as it stood: it was read exactly.
     """
     import orjson
 
