@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from aigate.core import digest as digests
 from aigate.core.digest import canonical_json, combined_digest, digest_of, json_line, seed_from, sha256_text
 
 JSON = st.recursive(
@@ -39,6 +40,36 @@ def test_canonical_json_reads_back_and_is_a_fixed_point(value):
     assert json.loads(text) == value
     assert canonical_json(json.loads(text)) == text
     assert "\n" not in text
+
+
+class Named(str):
+    __slots__ = ()
+
+
+ODD = [
+    *(1e-4, 9.999e-5, 1e15, 9.99e14, 1e16, 1.5e300, -1e-7, -0.0, 0.0, 5e-324, 123456789012345680.0, 0.1 + 0.2, 1.0),
+    *(2**63, 2**64 - 1, 2**64, -(2**63), -(2**63) - 1, 10**30, True, None, "", "\x7f\x00\u2028\ud83d\ude00", "\ud800"),
+    *(Named("a"), {Named("k"): 1}, (1, (2, [])), {"b": (), "a": {}}, [[]] * 3, {"é": 1, "\uffee": 2, "😀": 3, "z": 4}),
+    *([[[["deep"]]]], json.loads("[" * 90 + "]" * 90), '\t\n\r\b\f"\\/', {"a" * 70: 1, "a" * 69: 2}),
+]
+
+
+@given(JSON | st.sampled_from(ODD), st.booleans())
+def test_what_is_written_fast_is_what_the_slow_writer_writes(value, sort_keys):
+    for whole in (value, [value, 1.5], {"b": value, "a": value}):
+        assert digests._dump(whole, sort_keys=sort_keys) == digests._dump_checked(whole, sort_keys=sort_keys)
+
+
+def test_plain_values_are_written_fast(monkeypatch):
+    monkeypatch.setattr(digests, "_dump_checked", lambda value, **_: pytest.fail(f"written slowly: {value}"))
+    assert canonical_json({"b": ["é", 1, None, True], "a": 0.25}) == '{"a":0.25,"b":["é",1,null,true]}'
+
+
+def test_a_value_within_itself_is_refused():
+    whole = {"a": []}
+    whole["a"].append(whole)
+    with pytest.raises((ValueError, RecursionError)):
+        canonical_json(whole)
 
 
 @given(st.dictionaries(st.text(), JSON, min_size=2, max_size=5), st.randoms(use_true_random=False))

@@ -11,6 +11,7 @@ import hashlib
 import json
 import math
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import Any
 
 __all__ = ["canonical_json", "combined_digest", "digest_of", "json_line", "seed_from", "sha256_text"]
@@ -76,6 +77,42 @@ _SORTED, _AS_GIVEN = (
 
 
 def _dump(value: Any, *, sort_keys: bool) -> str:
+    """By orjson where it is known to write what Python's encoder does; else by that one, and checked."""
+    import orjson
+
+    with suppress(TypeError):  # an integer beyond 64 bits, a lone surrogate, 254 levels or a value within itself
+        written = orjson.dumps(value, option=orjson.OPT_SORT_KEYS if sort_keys else None)
+        if _is_plain(value):
+            return written.decode("utf-8")
+    return _dump_checked(value, sort_keys=sort_keys)
+
+
+def _is_plain(value: Any) -> bool:
+    """True for nothing but JSON's own types, text keys, and numbers that have one usual spelling.
+
+    Asked of all that is written, so without recursion and fast. A float beyond these bounds is written with an exponent
+    by one of the two encoders.
+    """
+    rest = [value]
+    while rest:
+        item = rest.pop()
+        kind = type(item)
+        if kind is dict:
+            for key in item:
+                if type(key) is not str:
+                    return False
+            rest += item.values()
+        elif kind is list or kind is tuple:
+            rest += item
+        elif kind is float:
+            if not 1e-4 <= abs(item) < 1e15 and item != 0.0:
+                return False
+        elif kind not in _PLAIN:
+            return False
+    return True
+
+
+def _dump_checked(value: Any, *, sort_keys: bool) -> str:
     try:
         text = (_SORTED if sort_keys else _AS_GIVEN).encode(value)
     except (TypeError, ValueError, RecursionError) as error:
@@ -88,7 +125,7 @@ def _dump(value: Any, *, sort_keys: bool) -> str:
 
 
 def _has_text_keys(value: Any) -> bool:
-    """True when every key in it is a string; asked of all that is written, so without recursion and fast."""
+    """True when every key in it is a string."""
     rest = [value]
     while rest:
         item = rest.pop()
@@ -96,14 +133,13 @@ def _has_text_keys(value: Any) -> bool:
             for key in item:
                 if type(key) is not str and not isinstance(key, str):
                     return False
-            item = item.values()
-        elif not isinstance(item, list | tuple):
-            continue
-        rest += [inner for inner in item if type(inner) not in _PLAIN]
+            rest += item.values()
+        elif isinstance(item, list | tuple):
+            rest += item
     return True
 
 
-_PLAIN = frozenset({str, int, float, bool, type(None)})
+_PLAIN = frozenset({str, int, bool, type(None)})
 
 
 def _encodable(text: str) -> bool:

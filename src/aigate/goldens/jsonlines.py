@@ -109,7 +109,7 @@ def _object_of(line: int, raw: bytes) -> dict[str, Any] | Defect:
     if line == 1 and raw.startswith(BOM):
         return Defect(line, "starts with a byte order mark", "save the file as UTF-8 without BOM")
     try:
-        value = strict_json(raw.decode("utf-8"))
+        value = strict_json(raw)
     except UnicodeDecodeError as found:
         bad = raw[found.start]
         return Defect(line, f"not UTF-8: byte {found.start + 1} of the line is 0x{bad:02x}", "save the file as UTF-8")
