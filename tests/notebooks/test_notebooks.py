@@ -62,7 +62,9 @@ def _is_picture_cell(cell):
 
 
 def test_there_are_notebooks():
-    assert {"choosing_a_threshold", "compare_versions", "error_rates"} <= {path.stem for path in NOTEBOOKS}
+    assert {"calibrating_a_judge", "choosing_a_threshold", "compare_versions", "error_rates"} <= {
+        path.stem for path in NOTEBOOKS
+    }
 
 
 @each_notebook
