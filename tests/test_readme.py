@@ -217,7 +217,7 @@ def _deterministic(text):
 def test_tests_are_run_by_pytest_after_installing_the_test_extra():
     steps = [step.strip() for step in readme.named("tests").text.split("&&")]
     first = [step.strip() for step in readme.named("main-job").text.split("&&")]
-    assert steps == [first[0], ".venv/bin/pip install -q '.[test]'", f"{PYTHON} -m pytest"]
+    assert steps == [first[0], ".venv/bin/pip install -q '.[test]'", f"{PYTHON} -m pytest -n auto"]
     assert first[:2] == ["python3 -m venv .venv", ".venv/bin/pip install -q ."]
 
 
