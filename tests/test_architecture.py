@@ -14,6 +14,7 @@ ORDER = (
     "errors",
     "core",
     "files",
+    "workers",
     "stats",
     "goldens",
     "providers",

@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from aigate.core.run import Run
-from aigate.core.runfile import decode
 from aigate.errors import RunFileError
-from aigate.files import read_lines
+from aigate.running.runfiles import read_run
 
 __all__ = ["load_run"]
 
@@ -21,4 +20,4 @@ def load_run(path: Path | str) -> Run:
     path = Path(path)
     if path.is_dir():
         raise RunFileError(f"{path}: a folder, expected a run file", hint="name the .jsonl file in it")
-    return decode(read_lines(path), source=str(path))
+    return read_run(path)
