@@ -22,10 +22,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from aigate.core.columns import SampleColumns
 from aigate.core.looks import Look, LookPlan
 from aigate.core.run import Run
 from aigate.core.sample import Sample
 from aigate.core.verdict import Status, Verdict
+from aigate.gating.arrays import sample_columns
 from aigate.gating.checks.min_score import MinScore
 from aigate.gating.checks.must_pass import MustPass
 from aigate.gating.checks.no_regression import NoRegression
@@ -45,7 +47,7 @@ CERTAIN_ERRORS = frozenset({"served-model", "comparable", "prompt-unchanged"})
 
 
 def plan_looks(
-    samples: Sequence[Sample],
+    samples: Sequence[Sample] | SampleColumns,
     policy: Policy,
     baseline: Run | None,
     *,
@@ -66,7 +68,8 @@ def plan_looks(
     Returns:
         None where only the end decides.
     """
-    units = len({sample.unit for sample in samples})
+    samples = sample_columns(samples)
+    units = samples.n_units
     if policy.needs_baseline and baseline is None:
         return None  # a first run is made to become the baseline: it asks everything
     sequential = any(isinstance(check, MinScore | NoRegression) for check in policy.checks)
@@ -79,7 +82,7 @@ def plan_looks(
 
 
 def more_answers_help(
-    samples: Sequence[Sample],
+    samples: Sequence[Sample] | SampleColumns,
     policy: Policy,
     baseline: Run | None,
     *,
@@ -99,7 +102,7 @@ def more_answers_help(
         True when some margin needs more samples or groups than there are, with so many answers. False where a check has
         too few of them for any pass: no number of answers makes up for that.
     """
-    short = False
+    short, samples = False, sample_columns(samples)
     for check in policy.checks:
         if not isinstance(check, NoRegression):
             continue
@@ -113,10 +116,11 @@ def more_answers_help(
     return short
 
 
-def asked_first(samples: Sequence[Sample], policy: Policy) -> frozenset[str]:
+def asked_first(samples: Sequence[Sample] | SampleColumns, policy: Policy) -> frozenset[str]:
     """Ids of the samples that must pass: one failure settles the verdict, so they come before all others."""
     tags = {check.tag for check in policy.checks if isinstance(check, MustPass)}
-    return frozenset(sample.id for sample in samples if tags.intersection(sample.tags))
+    columns = sample_columns(samples)
+    return frozenset(columns.ids[row] for row in columns.tagged(tags))
 
 
 def settled_by(policy: Policy, baseline: Run | None, anchor: Run | None = None) -> Callable[[Run], bool]:
