@@ -22,12 +22,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from aigate.core.columns import SampleColumns
+from aigate.core.columns import SampleColumns, columns_of
 from aigate.core.looks import Look, LookPlan
 from aigate.core.run import Run
 from aigate.core.sample import Sample
 from aigate.core.verdict import Status, Verdict
-from aigate.gating.arrays import sample_columns
 from aigate.gating.checks.min_score import MinScore
 from aigate.gating.checks.must_pass import MustPass
 from aigate.gating.checks.no_regression import NoRegression
@@ -68,7 +67,7 @@ def plan_looks(
     Returns:
         None where only the end decides.
     """
-    samples = sample_columns(samples)
+    samples = columns_of(samples)
     units = samples.n_units
     if policy.needs_baseline and baseline is None:
         return None  # a first run is made to become the baseline: it asks everything
@@ -102,7 +101,7 @@ def more_answers_help(
         True when some margin needs more samples or groups than there are, with so many answers. False where a check has
         too few of them for any pass: no number of answers makes up for that.
     """
-    short, samples = False, sample_columns(samples)
+    short, samples = False, columns_of(samples)
     for check in policy.checks:
         if not isinstance(check, NoRegression):
             continue
@@ -119,7 +118,7 @@ def more_answers_help(
 def asked_first(samples: Sequence[Sample] | SampleColumns, policy: Policy) -> frozenset[str]:
     """Ids of the samples that must pass: one failure settles the verdict, so they come before all others."""
     tags = {check.tag for check in policy.checks if isinstance(check, MustPass)}
-    columns = sample_columns(samples)
+    columns = columns_of(samples)
     return frozenset(columns.ids[row] for row in columns.tagged(tags))
 
 
