@@ -240,6 +240,7 @@ def test_no_regression_reports_every_slice_worst_first_without_gating(make_run):
     rows = found.details["slices"]
     assert [row["tag"] for row in rows] == ["bad", "good"]
     assert rows[0]["q"] < 0.05 < rows[1]["q"]
+    assert rows[0]["q"] == pytest.approx(2 * rows[0]["p"])  # two slices, and the other has p = 1
     assert found.status is Status.PASS
 
 
