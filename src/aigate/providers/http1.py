@@ -11,6 +11,7 @@ import ssl
 import zlib
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
+from ipaddress import ip_address
 from typing import Any, NoReturn
 from urllib.parse import quote, urlsplit
 
@@ -87,6 +88,7 @@ class HttpPool:
         self._host, self._tls = parts.hostname or "", tls
         self._port = parts.port or DEFAULT_PORTS[parts.scheme]
         self._connect_timeout_s = connect_timeout_s
+        self._address_delay_s = None if _is_address(self._host) else ADDRESS_DELAY_S
         host = f"[{self._host}]" if ":" in self._host else self._host
         own = {
             "Host": host if self._port == DEFAULT_PORTS[parts.scheme] else f"{host}:{self._port}",
@@ -167,7 +169,7 @@ class HttpPool:
                     self._port,
                     ssl=self._tls,
                     server_hostname=self._host if self._tls is not None else None,
-                    happy_eyeballs_delay=ADDRESS_DELAY_S,
+                    happy_eyeballs_delay=self._address_delay_s,
                 )
         except TimeoutError:
             raise ConnectionError(f"no connection within {self._connect_timeout_s:g} s") from None
@@ -355,6 +357,15 @@ class _Connection(asyncio.Protocol):
             self._waiter = None
             if not waiter.done():
                 waiter.set_result(None)
+
+
+def _is_address(host: str) -> bool:
+    """True for an address: there is no other one to race, and a race that is cancelled leaves its socket open."""
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def _written(headers: Mapping[str, str]) -> bytes:

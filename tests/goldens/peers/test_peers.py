@@ -227,10 +227,7 @@ def config(folder, **more):
         ),
         ({"tests": [{"vars": {"q": "a"}, "assert": [{"type": "regex", "value": "(?<a"}]}]}, "assert regex: regex"),
         ({"tests": [{"vars": {"q": "a"}, "assert": [{"type": "equals", "value": "{% if q %}b"}]}]}, "is a template"),
-        (
-            {"tests": [{"vars": {"q": "file://x.js"}, "description": "d"}, {"vars": {"q": "a"}}]},
-            "variable 'q' from file://x.js",
-        ),
+        ({"tests": [{"vars": {"q": "file://x.js"}}, {"vars": {"q": "a"}}]}, "variable 'q' from file://x.js"),
         ({"tests": ["https://example.org/tests", {"vars": {"q": "a"}}]}, "tests from https://example.org/tests"),
         ({"tests": [{"vars": {"q": "a"}, "assert": [{"type": "assert-set", "assert": []}]}]}, "assert-set with assert"),
     ],
