@@ -94,7 +94,7 @@ def _row(engine: str, flags: tuple[str, ...], server: endpoint.Running, job: Job
     ours = next(contender for contender in CONTENDERS if contender.key == "aigate")
     server.reset(Behaviour(LATENCY_S))
     done = measured(
-        [*ours.command(job, folder), *flags], folder=folder, environ=clean_environ(folder, os.environ), limit_s=300
+        [*ours.command(job, folder), *flags], folder=folder, environ=clean_environ(folder, os.environ), limit_s=900
     )
     if done.code != 0:
         raise RuntimeError(f"{engine}: exit code {done.code}\n{done.tail}")
