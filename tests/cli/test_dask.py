@@ -242,8 +242,6 @@ def test_a_worker_killed_half_way_loses_no_answer(place, suite, journal):
     assert Counter(result.key for result in run.results) == Counter((f"s{i:02}", 0) for i in range(N))
     assert len(counts) == N
     assert again <= CONCURRENCY  # what the worker had in flight: how calls are spread depends on how busy it is
-        again <= CONCURRENCY
-    )  # what the worker had in flight; how calls are spread depends on how busy the machine is
     assert sum(result.response.attempts - 1 for result in run.results) == again
     code, alone, _ = place.run("gate", "run.jsonl", "--format", "json")
     assert (code, alone) == (0, out)
