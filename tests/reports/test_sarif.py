@@ -78,7 +78,7 @@ def test_its_own_validator_finds_nothing_wrong(judged, places, check, verdict, t
     found = verdict(Status.PASS, check(Status.PASS)) if kind == "pass" else found
     log = sarif(found, candidate, Places("run of m.jsonl") if kind == "without-suite" else places)
     if kind == "broken":
-        log["runs"][0]["results"][0]["level"] = "terrible"
+        log["runs"][0]["results"][0]["ruleIndex"] = 99
     assert (validated(log, tmp_path) == []) is (kind != "broken")
 
 
@@ -97,5 +97,5 @@ def validated(log, folder):
         env={**os.environ, "DOTNET_SYSTEM_GLOBALIZATION_INVARIANT": "1", "HOME": str(folder)},
     )
     [run] = json.loads((folder / "found.sarif").read_text("utf-8-sig"))["runs"]
-    assert run["results"] is not None, done.stdout
+    assert run["results"], done.stdout  # of a log that it cannot read, it says nothing at all
     return [result for result in run["results"] if result["ruleId"] != "SARIF2005"]
