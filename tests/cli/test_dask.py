@@ -237,7 +237,8 @@ def test_a_worker_killed_half_way_loses_no_answer(place, suite, journal):
         out, err = process.communicate(timeout=120)
         again, counts = asked_again(server)
     assert process.returncode == 0, err
-    assert again == 0 or "was lost" in " ".join(err.split())  # a busy machine may kill it when it had nothing left
+    told = " ".join(err.split())  # it may have had nothing left, and sending to it may fail before its end is heard of
+    assert again == 0 or ("asked again" in told and ("was lost" in told or "could not be reached" in told))
     run = load_run(place.folder / "run.jsonl")
     assert Counter(result.key for result in run.results) == Counter((f"s{i:02}", 0) for i in range(N))
     assert len(counts) == N
