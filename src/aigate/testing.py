@@ -262,8 +262,20 @@ class FakeAccess:
                 defect = str(error)
         raise JudgeError(f"'{question.name}': no usable reply in {1 + self.judge.reasks} attempts; the last: {defect}")
 
-    async def respond(self, messages: Sequence[Message], parameters: Mapping[str, Any]) -> Response:  # noqa: ARG002
+    async def respond(
+        self,
+        messages: Sequence[Message],
+        parameters: Mapping[str, Any],  # noqa: ARG002 - the protocol's signature
+        *,
+        usable: Callable[[Response], object] = lambda _response: None,
+        draw: int = 0,  # noqa: ARG002
+    ) -> Response:
         """See `JudgeAccess.respond`."""
+        response = self._replied(messages)
+        usable(response)
+        return response
+
+    def _replied(self, messages: Sequence[Message]) -> Response:
         found = self._fake.reply(messages)
         if not isinstance(found, Reply):
             return Response(_reply_text(found), finish_reason="stop")

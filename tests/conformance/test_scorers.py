@@ -374,7 +374,8 @@ def test_scorer_keeps_the_contract(case, check):
 
 
 def test_every_built_in_scorer_is_listed():
-    assert {case.name for case in CASES} == set(SCORERS.built_in)
+    elsewhere = {"ragas"}  # in an environment of its own: tests/scorers/test_ragas.py
+    assert {case.name for case in CASES} == set(SCORERS.built_in) - elsewhere
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)

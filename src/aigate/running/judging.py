@@ -252,7 +252,14 @@ class _Access:
         except (KeyError, TypeError, ValueError) as error:
             raise JudgeError(f"'{question.name}': the journaled reply cannot be used: {error}") from None
 
-    async def respond(self, messages: Sequence[Message], parameters: Mapping[str, Any]) -> Response:
+    async def respond(
+        self,
+        messages: Sequence[Message],
+        parameters: Mapping[str, Any],
+        *,
+        usable: Callable[[Response], object] = lambda _response: None,
+        draw: int = 0,
+    ) -> Response:
         """See `JudgeAccess.respond`."""
         request = self._made(tuple(messages), {**self.judge.parameters, **parameters})
         fresh: list[Response] = []
@@ -262,15 +269,20 @@ class _Access:
             self.line.breaker.note(response)
             if response.fault is not None:
                 raise JudgeError(f"{self.judge.version}: {response.fault.kind}: {response.fault.message}")
+            usable(response)
             fresh.append(response)
             return _kept(response)
 
         key = self._key(request)
+        if key is not None and draw:
+            key = {**key, "draw": draw}
         said = await self._said(key, asked)
         if fresh:
             return fresh[0]
         self._count_journaled(said, key)
-        return Response.from_dict(said["response"])
+        response = Response.from_dict(said["response"])
+        usable(response)
+        return response
 
     def count(self, response: Response) -> None:
         """Add one answer's calls, tokens and cost."""

@@ -38,6 +38,7 @@ SCORERS = Registry(
         "faithfulness": "aigate.scorers.faithfulness:from_settings",
         "grounding": "aigate.scorers.grounding:from_settings",
         "includes": "aigate.scorers.exact:includes",
+        "ragas": "aigate.scorers.ragas_metrics:from_settings",
         "recorded": "aigate.scorers.recorded:from_settings",
         "refusal": "aigate.scorers.refusal:from_settings",
         "rouge_l": "aigate.scorers.text:rouge_l",

@@ -179,15 +179,25 @@ class JudgeAccess(Protocol):
         """
         ...
 
-    async def respond(self, messages: Sequence[Message], parameters: Mapping[str, Any]) -> Response:
+    async def respond(
+        self,
+        messages: Sequence[Message],
+        parameters: Mapping[str, Any],
+        *,
+        usable: Callable[[Response], object] = lambda _response: None,
+        draw: int = 0,
+    ) -> Response:
         """Send messages of another library's making as they are, and give the answer: for adapters such as ragas.
 
         Args:
             messages: The chat messages.
             parameters: Request parameters besides those of the judge; these win.
+            usable: Raises `UnusableReplyError` for an answer that must not be kept in the journal. Pure.
+            draw: How often these very messages were sent in this judgement before, where another answer is wanted.
 
         Raises:
             JudgeError: No answer.
+            UnusableReplyError: What `usable` raises.
         """
         ...
 
