@@ -33,7 +33,9 @@ from aigate.errors import CallError
 from aigate.providers.base import Request
 from aigate.running.judging import judgement
 from aigate.scorers.base import JudgedScorer, ScorerSettings, asks_a_judge, make_scorer
+from aigate.scorers.faithfulness import sentences_of
 from aigate.scorers.judge import Judge, JudgeError, Question, UnusableReplyError, messages_of, read_reply
+from aigate.scorers.quotes import find_quote, normalised
 
 __all__ = [
     "FakeAccess",
@@ -45,6 +47,7 @@ __all__ = [
     "Reply",
     "RequestSeen",
     "Script",
+    "careful_judge",
     "corrupt_run",
     "echo",
     "fake_judge_identity",
@@ -57,6 +60,7 @@ HEADER_LIMIT_BYTES = 1 << 20
 BODY_LIMIT_BYTES = 64 << 20
 SECRET_HEADERS = frozenset({"authorization", "api-key", "x-api-key", "cookie"})
 REDACTED = "[redacted]"
+PROMPT = "prompt"  # the rule for what no scorer of ours made
 T = TypeVar("T")
 DIGEST = r"(sha256:)([0-9a-f])(?=[0-9a-f]{63}\b)"
 
@@ -183,7 +187,8 @@ class FakeJudge:
 
     Args:
         rules: By the question's name, a rule or the reply itself: a mapping (sent as JSON), a text (sent as it is), or,
-            over HTTP, a `Reply` (a refusal, an HTTP error, a hang).
+            over HTTP, a `Reply` (a refusal, an HTTP error, a hang). The rule `prompt` is for the prompts of other
+            libraries: it gets one as `data["prompt"]`.
 
     Attributes:
         asked: Every question so far, in order.
@@ -230,11 +235,54 @@ class FakeJudge:
 
     def _read(self, messages: Sequence[Message]) -> JudgeAsked:
         texts = [_content_text(message.get("content")) for message in messages if message.get("role") == "user"]
-        if not texts or (found := _SEALED.fullmatch(texts[0])) is None:
-            raise ValueError("no question of an aigate scorer: expected its name, then sealed data")
-        name, data = found["name"], json.loads(found["data"])
+        name, data = self._question_in(texts[0] if texts else "")
         before = [asked for asked in self.asked if asked.question == name and asked.data == data]
         return JudgeAsked(name, data, messages, attempt=1 + (len(texts) > 1) * len(before), seen=len(before))
+
+    def _question_in(self, text: str) -> tuple[str, Mapping[str, Any]]:
+        """A question's name, and its data."""
+        if (found := _SEALED.fullmatch(text)) is not None:
+            return found["name"], json.loads(found["data"])
+        if text and PROMPT in self._rules:
+            return PROMPT, {PROMPT: text}
+        raise ValueError("no question of an aigate scorer: expected its name, then sealed data")
+
+
+def careful_judge(
+    passage: Callable[[str, Sequence[str]], str | None] | None = None, **rules: JudgeRule | JudgeReply | Reply
+) -> FakeJudge:
+    """A judge of `faithfulness` and of `ragas:faithfulness` that reads well: each sentence of an answer is a claim.
+
+    Args:
+        passage: Of a claim and the contexts, the passage that shows it, or None; default: the claim itself, where it
+            stands in a context word for word.
+        **rules: Rules for other questions, or instead of these.
+    """
+    shows = passage or _word_for_word
+    own = {name: lambda asked: _careful(asked.data, shows) for name in ("faithfulness_claims", "faithfulness_verdicts")}
+    return FakeJudge({**own, PROMPT: lambda asked: _careful_with_ragas(asked.data[PROMPT], shows), **rules})
+
+
+def _word_for_word(claim: str, contexts: Sequence[str]) -> str | None:
+    return claim if find_quote(claim, contexts) is not None else None
+
+
+def _careful(data: Mapping[str, Any], shows: Callable[[str, Sequence[str]], str | None]) -> JudgeReply:
+    if "sentences" in data:
+        return {"sentences": [{"id": row["id"], "claims": [row["text"][:500]]} for row in data["sentences"]]}
+    found = [(claim["id"], shows(claim["text"], data["contexts"])) for claim in data["claims"]]
+    verdicts = {True: "supported", False: "not_in_context"}
+    return {"verdicts": [{"id": id_, "quote": quote or "", "verdict": verdicts[bool(quote)]} for id_, quote in found]}
+
+
+def _careful_with_ragas(prompt: str, shows: Callable[[str, Sequence[str]], str | None]) -> JudgeReply:
+    data = json.loads(prompt.rpartition("\ninput: ")[2].removesuffix("\nOutput: "))
+    if "answer" in data:
+        texts = {normalised(sentence.text): sentence.text for sentence in sentences_of(data["answer"])}
+        return {"statements": list(texts.values())}
+    found = [(text, shows(text, [data["context"]])) for text in data["statements"]]
+    rows = [{"statement": text, "reason": quote or "not there", "verdict": int(bool(quote))} for text, quote in found]
+    return {"statements": rows}
 
 
 _SEALED = re.compile(r"(?P<name>\w+)\n<<(?P<seal>data-[0-9a-f]+)>>\n(?P<data>.*)\n<<(?P=seal)>>", re.DOTALL)
@@ -255,25 +303,12 @@ class FakeAccess:
         """See `JudgeAccess.ask`."""
         defect = ""
         for _ in range(1 + self.judge.reasks):
-            response = await self.respond(messages_of(question, reply=self.judge.reply, defect=defect), {})
+            response = self._replied(messages_of(question, reply=self.judge.reply, defect=defect))
             try:
                 return read(read_reply(response, question, reply=self.judge.reply))
             except UnusableReplyError as error:
                 defect = str(error)
         raise JudgeError(f"'{question.name}': no usable reply in {1 + self.judge.reasks} attempts; the last: {defect}")
-
-    async def respond(
-        self,
-        messages: Sequence[Message],
-        parameters: Mapping[str, Any],  # noqa: ARG002 - the protocol's signature
-        *,
-        usable: Callable[[Response], object] = lambda _response: None,
-        draw: int = 0,  # noqa: ARG002
-    ) -> Response:
-        """See `JudgeAccess.respond`."""
-        response = self._replied(messages)
-        usable(response)
-        return response
 
     def _replied(self, messages: Sequence[Message]) -> Response:
         found = self._fake.reply(messages)

@@ -25,8 +25,7 @@ from aigate.scorers.base import (
     make_scorer,
     scorer_from_spec,
 )
-from aigate.scorers.quotes import find_quote
-from aigate.testing import FakeJudge, JudgeAsked, fake_judge_identity
+from aigate.testing import FakeJudge, JudgeAsked, careful_judge, fake_judge_identity
 
 PARIS = Sample("paris", "Capital of France?", reference="Paris", contexts=("Paris is the capital of France.",))
 BARE = Sample("bare", "Capital of France?")
@@ -48,6 +47,7 @@ class Case:
     bare: str | None = "no_reference"
     needs_output: bool = True
     judge: FakeJudge | None = None
+    marks: tuple[pytest.MarkDecorator, ...] = ()
 
     @property
     def settings(self) -> ScorerSettings:
@@ -87,18 +87,6 @@ OVERLAP: dict[str, Any] = {
 }
 
 
-def by_words(asked: JudgeAsked) -> dict[str, Any]:
-    """A careful judge of faithfulness: each sentence is a claim, and supported is what stands there word for word."""
-    if "sentences" in asked.data:
-        return {"sentences": [{"id": s["id"], "claims": [s["text"][:500]]} for s in asked.data["sentences"]]}
-    rows = []
-    for claim in asked.data["claims"]:
-        held = find_quote(claim["text"], asked.data["contexts"]) is not None
-        verdict = "supported" if held else "not_in_context"
-        rows.append({"id": claim["id"], "quote": claim["text"] if held else "", "verdict": verdict})
-    return {"verdicts": rows}
-
-
 def graded(asked: JudgeAsked) -> dict[str, Any]:
     """A careful judge of the rubric: the criterion is met in full where the answer names Paris."""
     grade = 5 if "Paris" in asked.data["answer"] else 1
@@ -112,14 +100,10 @@ def compared(asked: JudgeAsked) -> dict[str, Any]:
 
 
 # The replies of a judge that is never wrong, by question; a new judged scorer adds its own.
-CAREFUL = FakeJudge(
-    {
-        "correctness_grade": compared,
-        "faithfulness_claims": by_words,
-        "faithfulness_verdicts": by_words,
-        "refusal_kind": {"reasoning": "it is nonsense, yet an attempt", "kind": "answers"},
-        "rubric_grades": graded,
-    }
+CAREFUL = careful_judge(
+    correctness_grade=compared,
+    refusal_kind={"reasoning": "it is nonsense, yet an attempt", "kind": "answers"},
+    rubric_grades=graded,
 )
 
 CASES = [
@@ -165,6 +149,14 @@ CASES = [
     Case("correctness", perfect=Response("It is Paris."), judge=CAREFUL),
     Case("correctness", options={"partly": 0.25}, judge=CAREFUL),
     Case("faithfulness", perfect=Response("Paris is the capital of France."), bare="not_applicable", judge=CAREFUL),
+    Case(
+        "ragas",
+        argument="faithfulness",
+        perfect=Response("Paris is the capital of France."),
+        bare="not_applicable",
+        judge=CAREFUL,
+        marks=(pytest.mark.integration, pytest.mark.ragas),
+    ),
     Case("grounding", perfect=Response("The capital of France is Paris."), bare="not_applicable"),
     Case(
         "recorded",
@@ -367,18 +359,21 @@ def check_total_on_hostile_output(case: Case, make: Make) -> None:
 CONTRACT = [value for name, value in list(globals().items()) if name.startswith("check_")]
 
 
+def parametrized(cases: list[Case]) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("case", [pytest.param(case, marks=case.marks, id=case.id) for case in cases])
+
+
 @pytest.mark.parametrize("check", CONTRACT, ids=lambda check: check.__name__.removeprefix("check_"))
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
+@parametrized(CASES)
 def test_scorer_keeps_the_contract(case, check):
     check(case, make_scorer)
 
 
 def test_every_built_in_scorer_is_listed():
-    elsewhere = {"ragas"}  # in an environment of its own: tests/scorers/test_ragas.py
-    assert {case.name for case in CASES} == set(SCORERS.built_in) - elsewhere
+    assert {case.name for case in CASES} == set(SCORERS.built_in)
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
+@parametrized(CASES)
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data())
 def test_any_text_gets_a_score_or_a_reason(case, data):
@@ -393,7 +388,7 @@ def test_any_text_gets_a_score_or_a_reason(case, data):
     canonical_json(found.to_dict())
 
 
-@pytest.mark.parametrize("case", [case for case in CASES if case.needs_output], ids=lambda case: case.id)
+@parametrized([case for case in CASES if case.needs_output])
 def test_scorer_says_so_when_it_is_asked_about_a_fault(case):
     from aigate.core.response import Fault, FaultKind
     from aigate.errors import ScoringError

@@ -10,47 +10,42 @@ import os
 import re
 import subprocess
 import sys
-import warnings
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from aigate.core.response import Response
 from aigate.core.sample import Sample
-from aigate.core.score import MetricSpec, Score
+from aigate.core.score import MetricSpec, Score, Unscored
 from aigate.errors import ConfigError, ScoringError
 from aigate.running.evaluation import evaluate
 from aigate.scorers.base import ScorerSettings, make_scorer, scorer_from_spec
 from aigate.scorers.judge import JudgeError
-from aigate.scorers.quotes import find_quote
-from aigate.testing import FakeJudge, FakeProvider, LoopbackServer, Reply, fake_judge_identity, judged_scorer
+from aigate.scorers.ragas_metrics import METRICS
+from aigate.testing import (
+    FakeJudge,
+    FakeProvider,
+    LoopbackServer,
+    Reply,
+    careful_judge,
+    fake_judge_identity,
+    judged_scorer,
+)
 
 CONTEXTS = ("Opened items may be returned within 45 days.", "Refunds take 5 working days.")
 SAMPLE = Sample("s", "How are returns handled?", reference="Refunds take 5 working days.", contexts=CONTEXTS)
 ANSWER = "Refunds take 5 working days. Shipping is free."
 FOUR = ["Refunds take 5 working days.", "Shipping is free.", "Pigs fly.", "The moon is cheese."]
+LONG = " ".join(FOUR)
 
 pytestmark = [pytest.mark.integration, pytest.mark.ragas]
 
 
-class InARow:
-    """Access to a judge that gives the next reply of a list, whatever it is asked."""
-
-    def __init__(self, replies, **identity):
-        self.judge = fake_judge_identity(**identity)
-        self.left, self.sent = list(replies), []
-
-    async def respond(self, messages, parameters, *, usable=lambda _response: None, draw=0):
-        self.sent.append((messages, parameters))
-        reply = self.left.pop(0)
-        if isinstance(reply, Exception):
-            raise reply
-        response = reply if isinstance(reply, Response) else Response(text_of(reply), finish_reason="stop")
-        usable(response)
-        return response
-
-
-def text_of(reply):
-    return reply if isinstance(reply, str) else json.dumps(reply)
+def in_a_row(replies):
+    """A judge that gives the next reply of a list, whatever it is asked."""
+    left = list(replies)
+    return FakeJudge({"prompt": lambda asked: left.pop(0)})
 
 
 def statements(*texts):
@@ -65,23 +60,32 @@ def helps(verdict):
     return {"reason": "r", "verdict": verdict}
 
 
+def rated(*numbers):
+    return [{"rating": number} for number in numbers]
+
+
+def entities(*names):
+    return {"entities": list(names)}
+
+
 def recalled(*numbers, texts=("Refunds take 5 working days.",)):
     rows = [{"statement": t, "reason": "r", "attributed": n} for t, n in zip(texts, numbers, strict=True)]
     return {"classifications": rows}
 
 
-def judged(metric, replies, *, sample=SAMPLE, output=ANSWER, **identity):
-    """What one judgement gives, or the JudgeError it ends with; and what was sent."""
-    access = InARow(replies, **identity)
-    scorer = judged_scorer("ragas", argument=metric)
-    try:
-        return asyncio.run(scorer.judge(sample, Response(output), access)), access
-    except JudgeError as error:
-        return error, access
+def claims(*texts):
+    return {"claims": list(texts)}
 
 
-def ragas_alone(metric, replies, *, sample=SAMPLE, output=ANSWER):
-    """The number that ragas itself makes of the same replies."""
+def judged(metric, replies, *, sample=SAMPLE, output=LONG, **identity):
+    """What the runner would store, and the judge that was asked."""
+    fake = in_a_row(replies)
+    scorer = judged_scorer("ragas", argument=metric, judge=fake_judge_identity(**identity))
+    return fake.score(scorer, sample, output), fake
+
+
+def ragas_alone(metric, replies, *, sample=SAMPLE, output=LONG):
+    """The number that ragas itself makes of the same replies, where they are of the form that it asks for."""
     from ragas.llms.base import InstructorBaseRagasLLM
     from ragas.metrics import collections
 
@@ -101,66 +105,151 @@ def ragas_alone(metric, replies, *, sample=SAMPLE, output=ANSWER):
 
 RIGHT = {
     "faithfulness, half": ("faithfulness", [statements(*FOUR), verdicts(1, 0, 0, 1)], 0.5),
-    "faithfulness, all": ("faithfulness", [statements(*FOUR[:2]), verdicts(1, 1)], 1.0),
-    "faithfulness, none": ("faithfulness", [statements(*FOUR[:1]), verdicts(0)], 0.0),
+    "faithfulness, all": ("faithfulness", [statements(*FOUR), verdicts(1, 1, 1, 1)], 1.0),
+    "faithfulness, none": ("faithfulness", [statements(*FOUR), verdicts(0, 0, 0, 0)], 0.0),
+    "faithfulness, in other words": (
+        "faithfulness",
+        [statements(*FOUR), verdicts(1, 1, 0, 0, texts=["Working refunds take 5 days.", *FOUR[1:]])],
+        0.5,
+    ),
+    "faithfulness, in another order": (
+        "faithfulness",
+        [statements(*FOUR), verdicts(1, 0, 0, 0, texts=FOUR[::-1])],
+        0.25,
+    ),
+    "response_groundedness": ("response_groundedness", rated(2, 1), 0.75),
+    "context_relevance": ("context_relevance", rated(0, 1), 0.25),
     "context_precision, first": ("context_precision", [helps(1), helps(0)], 1.0),
     "context_precision, second": ("context_precision", [helps(0), helps(1)], 0.5),
     "context_precision, none": ("context_precision", [helps(0), helps(0)], 0.0),
     "context_utilization": ("context_utilization", [helps(1), helps(1)], 1.0),
     "context_recall": ("context_recall", [recalled(1)], 1.0),
+    "context_entity_recall": (
+        "context_entity_recall",
+        [entities("Refunds", "5 working days"), entities("Refunds")],
+        0.5,
+    ),
+    "answer_accuracy": ("answer_accuracy", rated(4, 2), 0.75),
+    "factual_correctness": (
+        "factual_correctness",
+        [claims(*FOUR[:3]), verdicts(1, 0, 0), claims(FOUR[0]), verdicts(1)],
+        0.5,
+    ),
+    "factual_correctness, rounded": (
+        "factual_correctness",
+        [claims(*FOUR[:2]), verdicts(1, 0), claims(FOUR[0]), verdicts(1)],
+        0.67,
+    ),
+    "factual_correctness, none": (
+        "factual_correctness",
+        [claims(FOUR[2]), verdicts(0, texts=FOUR[2:]), claims(FOUR[0]), verdicts(0)],
+        0.0,
+    ),
 }
 
 
 @pytest.mark.parametrize(("metric", "replies", "value"), RIGHT.values(), ids=RIGHT)
 def test_where_ragas_is_right_its_score_comes_through(metric, replies, value):
-    found, access = judged(metric, replies)
+    found, fake = judged(metric, replies)
     assert found.value == pytest.approx(value, abs=1e-6) == pytest.approx(ragas_alone(metric, replies), abs=1e-6)
-    assert len(access.sent) == len(replies)
+    assert len(fake.asked) == len(replies)
+    assert found.details["claims"]
 
 
-def test_statements_and_verdicts_are_kept():
-    found, _ = judged("faithfulness", [statements(*FOUR[:2]), verdicts(1, 0)])
-    assert found.explanation == "ragas: 1 of 2 verdicts are 1"
+def test_every_metric_is_tried():
+    assert {metric for metric, _, _ in RIGHT.values()} == set(METRICS)
+
+
+def test_statements_and_verdicts_are_kept_in_their_order():
+    found, _ = judged("faithfulness", [statements(*FOUR), verdicts(0, 0, 0, 1, texts=FOUR[::-1])])
+    assert found.explanation == "ragas: 1 of 4 verdicts are good"
     assert found.details["claims"] == [
         {"claim": FOUR[0], "verdict": "supported", "reason": "r"},
-        {"claim": FOUR[1], "verdict": "not_in_context", "reason": "r"},
+        *({"claim": text, "verdict": "not_in_context", "reason": "r"} for text in FOUR[1:]),
     ]
 
 
-# What ragas makes of replies that are wrong, alone; here they are all asked again and then an error.
+def test_ratings_and_entities_are_kept():
+    assert judged("context_relevance", rated(0, 1))[0].explanation == "ragas: rated 0 and rated 1"
+    found, _ = judged("context_entity_recall", [entities("Refunds", "5 working days"), entities("Refunds")])
+    assert [row["verdict"] for row in found.details["claims"]] == ["supported", "not_in_context"]
+
+
+# What ragas alone makes of replies that are wrong; here they are all asked again and then an error.
 WRONG = {
     "one verdict for four statements": ("faithfulness", [statements(*FOUR), verdicts(1)], 1.0),
     "a verdict that is no 0 or 1": ("faithfulness", [statements(*FOUR), verdicts(2, -1, 7, 0)], 0.75),
-    "more verdicts than statements": ("faithfulness", [statements(*FOUR[1:2]), verdicts(1, 1, 1, 0)], 0.75),
-    "one statement four times": (
+    "more verdicts than statements": (
         "faithfulness",
-        [statements(*FOUR), verdicts(1, 1, 1, 1, texts=[FOUR[0]] * 4)],
+        [statements(LONG), verdicts(1, 1, 1, 0)],
+        0.75,
+    ),
+    "one statement four times": ("faithfulness", [statements(*FOUR), verdicts(1, 1, 1, 1, texts=FOUR[:1] * 4)], 1.0),
+    "verdicts of other statements": (
+        "faithfulness",
+        [statements(*FOUR), verdicts(1, 1, 1, 1, texts=["Water is wet.", "Fire burns.", "Snow falls.", "Birds sing."])],
         1.0,
     ),
-    "a context that helps five times": ("context_utilization", [helps(0), helps(5)], 12.5),
+    "statements that leave the rest out": ("faithfulness", [statements(FOUR[0]), verdicts(1)], 1.0),
+    "a statement that is there twice": ("faithfulness", [statements(*FOUR, FOUR[0]), verdicts(1, 0, 0, 0, 1)], 0.25),
+    "a context that helps five times": ("context_utilization", [helps(0), helps(5)], 2.5),
     "a context that harms": ("context_precision", [helps(-1), helps(2)], 2.0),
     "a recall of what was not asked": ("context_recall", [recalled(1, texts=("Pigs fly.",))], 1.0),
     "a recall of two": ("context_recall", [recalled(2)], 2.0),
+    "entities that are not there": (
+        "context_entity_recall",
+        [entities("Refunds", "5 working days"), entities("Refunds", "5 working days", "Paris")],
+        1.0,
+    ),
+    "claims of nothing": (
+        "factual_correctness",
+        [claims(FOUR[0]), verdicts(1), claims()],
+        1.0,
+    ),
+    "fewer verdicts than claims": (
+        "factual_correctness",
+        [claims(*FOUR), verdicts(1), claims(FOUR[0]), verdicts(1)],
+        1.0,
+    ),
+}
+ASKED_AGAIN = {
+    "statements that leave the rest out": 0,
+    "a statement that is there twice": 0,
+    "claims of nothing": 2,
+    "fewer verdicts than claims": 1,
+    "a context that harms": 0,
 }
 
 
-@pytest.mark.parametrize(("metric", "replies", "alone"), WRONG.values(), ids=WRONG)
-def test_where_ragas_is_wrong_there_is_no_score(metric, replies, alone):
+@pytest.mark.parametrize("case", WRONG)
+def test_where_ragas_is_wrong_there_is_no_score(case):
+    metric, replies, alone = WRONG[case]
     assert ragas_alone(metric, replies) == pytest.approx(alone, abs=1e-6)
-    *before, last = replies
-    found, access = judged(metric, [*before, last, last, last])
-    assert isinstance(found, JudgeError), found
-    assert "no usable reply in 3 attempts" in found.message
-    assert len(access.sent) == len(before) + 3
-    assert "could not be used" in access.sent[-1][0][-1]["content"]
+    wrong = ASKED_AGAIN.get(case, len(replies) - 1)
+    found, fake = judged(metric, [*replies[:wrong], *[replies[wrong]] * 3])
+    assert found.reason == "judge_error", found
+    assert "no usable reply in 3 attempts" in found.explanation
+    assert len(fake.asked) == wrong + 3
+    assert "could not be used" in fake.asked[-1].messages[-1]["content"]
+
+
+@pytest.mark.parametrize("metric", ["response_groundedness", "context_relevance", "answer_accuracy"])
+def test_one_judgement_of_two_is_no_judgement(metric):
+    best, bad = METRICS[metric].scale[-1], {"rating": 3}
+    assert ragas_alone(metric, [{"rating": best}, *[bad] * 5]) == 1.0
+    found, fake = judged(metric, [{"rating": best}, *[bad] * 3])
+    assert found.reason == "judge_error"
+    assert len(fake.asked) == 4  # ragas tries five times more by itself
 
 
 def test_nan_is_a_missing_score():
     assert str(ragas_alone("faithfulness", [statements()])) == "nan"
     assert str(ragas_alone("faithfulness", [statements(*FOUR), {"statements": []}])) == "nan"
     assert judged("faithfulness", [statements()])[0].reason == "judge_error"
-    assert isinstance(judged("faithfulness", [statements(*FOUR), *[{"statements": []}] * 3])[0], JudgeError)
-    assert isinstance(judged("context_recall", [{"classifications": []}] * 3)[0], JudgeError)
+    assert judged("faithfulness", [statements(*FOUR), *[{"statements": []}] * 3])[0].reason == "judge_error"
+    assert judged("context_recall", [{"classifications": []}] * 3)[0].reason == "judge_error"
+    assert ragas_alone("context_entity_recall", [entities(), entities("Refunds")]) == 0.0
+    assert judged("context_entity_recall", [entities(), entities("Refunds")])[0].reason == "judge_error"
 
 
 BROKEN = {
@@ -171,69 +260,112 @@ BROKEN = {
     "a verdict that is true": verdicts(True, True, True, True),
     "a verdict that is a fraction": verdicts(1.0, 1.0, 1.0, 0.9),
     "another key": {**verdicts(1, 1, 1, 1), "score": 1},
-    "a refusal": Response("no", refusal=True),
-    "a token limit": Response(json.dumps(verdicts(1, 1, 1, 1)), finish_reason="length"),
+    "a refusal": Reply.refusal("no"),
+    "a token limit": Reply.text(json.dumps(verdicts(1, 1, 1, 1)), finish_reason="length"),
 }
 
 
 @pytest.mark.parametrize("reply", BROKEN.values(), ids=BROKEN)
 def test_a_reply_that_is_no_verdicts_is_asked_again_and_then_an_error(reply):
-    found, access = judged("faithfulness", [statements(*FOUR), reply, reply, reply])
-    assert isinstance(found, JudgeError)
-    assert len(access.sent) == 4  # ragas's own retries would make it more
+    found, fake = judged("faithfulness", [statements(*FOUR), reply, reply, reply])
+    assert found.reason == "judge_error"
+    assert len(fake.asked) == 4  # with ragas's own attempts it would be more
     found, _ = judged("faithfulness", [statements(*FOUR), reply, verdicts(1, 0, 0, 0)])
     assert found.value == 0.25
 
 
-def test_what_our_side_raises_comes_out_as_it_was_raised():
+CHANGES = st.sampled_from(["drop", "copy", "text", "number", "type", "key", "cut"])
+
+
+@settings(max_examples=60)
+@given(changes=st.lists(CHANGES, min_size=1, max_size=3), data=st.data())
+def test_no_malformed_reply_gives_a_better_score(changes, data):
+    """The judge's replies are worth a quarter; whatever is done to them, it is an error or no more than that."""
+    which = data.draw(st.integers(0, 1))
+    replies = [statements(*FOUR), verdicts(1, 0, 0, 0)]
+    broken = json.loads(json.dumps(replies[which]))
+    for change in changes:
+        broken = changed(broken, change, data.draw)
+    found, _ = judged("faithfulness", [*replies[:which], *[broken] * 3, *replies[which + 1 :]])
+    assert isinstance(found, Unscored) or found.value <= 0.25
+
+
+def changed(reply, change, draw):
+    """A reply with one thing more wrong with it."""
+    if isinstance(reply, str) or not reply["statements"]:
+        return reply
+    rows = list(reply["statements"])
+    place = draw(st.integers(0, len(rows) - 1))
+    if change == "cut":
+        return json.dumps(reply)[: draw(st.integers(0, 60))]
+    if change == "key":
+        return {**reply, "more": 1}
+    if change == "drop":
+        del rows[place]
+    elif change == "copy":
+        rows.append(rows[place])
+    elif change == "type":
+        rows[place] = draw(st.sampled_from([None, 1, "1", {}, {"statement": FOUR[0], "verdict": 1}]))
+    elif isinstance(rows[place], dict):
+        texts, numbers = ["", "Water is wet.", FOUR[0]], [2, -1, 100, None, "1", True]
+        key, wrong = ("statement", texts) if change == "text" else ("verdict", numbers)
+        rows[place] = {**rows[place], key: draw(st.sampled_from(wrong))}
+    return {**reply, "statements": rows}
+
+
+def test_what_our_side_raises_comes_out_as_it_was_raised_even_where_ragas_would_go_on():
     class BudgetSpentError(Exception):
         pass
 
-    with pytest.raises(BudgetSpentError):
-        judged("faithfulness", [statements(*FOUR), BudgetSpentError("spent")])
-    assert judged("faithfulness", [JudgeError("gone")])[0].message == "gone"
+    def spent(asked):
+        raise BudgetSpentError("spent")
+
+    for metric in ("faithfulness", "answer_accuracy"):
+        fake = FakeJudge({"prompt": spent})
+        with pytest.raises(BudgetSpentError):
+            fake.score(judged_scorer("ragas", argument=metric), SAMPLE, LONG)
+        assert len(fake.asked) == 1
 
 
 def test_what_ragas_itself_raises_is_a_judge_error(monkeypatch):
     from ragas.metrics.collections import Faithfulness
 
     monkeypatch.setattr(Faithfulness, "_compute_score", lambda self, found: 1 / 0)
-    found, _ = judged("faithfulness", [statements(*FOUR[:1]), verdicts(1)])
-    assert "ZeroDivisionError" in found.message
+    assert "ZeroDivisionError" in judged("faithfulness", [statements(*FOUR), verdicts(1, 0, 0, 0)])[0].explanation
 
 
-def test_a_score_that_the_verdicts_are_not_worth_is_an_error(monkeypatch):
+def test_a_score_that_the_replies_are_not_worth_is_an_error(monkeypatch):
     from ragas.metrics.collections import Faithfulness
 
     monkeypatch.setattr(Faithfulness, "_compute_score", lambda self, found: 1.0)
     found, _ = judged("faithfulness", [statements(*FOUR), verdicts(1, 0, 0, 0)])
-    assert found.message == "ragas gives 1 for verdicts that are worth 0.25"
+    assert found.reason == "judge_error"
+    assert "ragas gives 1 for replies that are worth 0.25" in found.explanation
 
 
-def test_the_form_of_replies_is_demanded_as_the_judge_is_told():
-    replies = [statements(*FOUR[:1]), verdicts(1)]
-    for reply, told in {"json-schema": "json_schema", "json-object": "json_object", "text": None}.items():
-        _, access = judged("faithfulness", replies, reply=reply)
-        assert access.sent[0][1].get("response_format", {}).get("type") == told
-    _, access = judged("faithfulness", replies)
-    schema = access.sent[1][1]["response_format"]["json_schema"]["schema"]
-    objects = [part for part in (schema, *schema["$defs"].values()) if part["type"] == "object"]
-    assert len(objects) == 2
-    assert all(part["additionalProperties"] is False for part in objects)
+def test_a_prompt_that_is_not_known_is_an_error(monkeypatch):
+    from aigate.scorers import ragas_metrics
+
+    monkeypatch.setattr(ragas_metrics, "_READ", {})
+    found, fake = judged("faithfulness", [statements(*FOUR)])
+    assert "StatementGeneratorOutput" in found.explanation
+    assert fake.asked == []
 
 
 def test_what_lies_outside_and_what_is_empty():
     bare = Sample("b", "?", contexts=CONTEXTS)
-    assert judged_scorer("ragas", argument="context_recall").applies_to(bare).reason == "no_reference"
-    assert judged_scorer("ragas", argument="faithfulness").applies_to(bare) is None
-    assert judged_scorer("ragas", argument="faithfulness").applies_to(Sample("b", "?")).reason == "not_applicable"
+    outside = {metric: judged_scorer("ragas", argument=metric).applies_to(bare) for metric in METRICS}
+    assert {metric for metric, found in outside.items() if found is None} == {"response_groundedness"}
+    assert outside["context_recall"].reason == "no_reference"
+    assert outside["context_relevance"].reason == "not_applicable"
+    assert judged_scorer("ragas", argument="faithfulness").applies_to(Sample("b", "What?")).reason == "not_applicable"
     assert judged("faithfulness", [], output=" ")[0].value == 0.0
     assert judged("context_recall", [recalled(0)], output=" ")[0].value == 0.0
 
 
-@pytest.mark.parametrize("argument", ["", "faithfullness", "answer_relevancy"])
-def test_an_unknown_metric_is_refused_with_a_next_step(argument):
-    with pytest.raises(ConfigError) as caught:
+@pytest.mark.parametrize("argument", ["", "faithfullness", "noise_sensitivity"])
+def test_a_metric_that_is_not_supported_is_refused_with_those_that_are(argument):
+    with pytest.raises(ConfigError, match=", ".join(METRICS)) as caught:
         judged_scorer("ragas", argument=argument)
     assert caught.value.hint
 
@@ -241,29 +373,83 @@ def test_an_unknown_metric_is_refused_with_a_next_step(argument):
 def test_it_is_a_judged_scorer_like_the_others():
     scorer = judged_scorer("ragas", argument="faithfulness", metric="mine")
     assert scorer_from_spec(MetricSpec.from_dict(json.loads(json.dumps(scorer.spec.to_dict())))) == scorer
-    assert len(scorer.questions(SAMPLE, ANSWER)) == 2
-    assert len(judged_scorer("ragas", argument="context_precision").questions(SAMPLE, ANSWER)) == 2
     assert scorer.questions(SAMPLE, "") == ()
     with pytest.raises(ScoringError, match="asks a model"):
         scorer.score(SAMPLE, Response("x"))
     with pytest.raises(ConfigError, match="needs a judge"):
         make_scorer(ScorerSettings("ragas", "faithfulness"))
-    with pytest.raises(ConfigError, match="metrik"):
-        judged_scorer("ragas", argument="faithfulness", metrik="x")
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_the_estimate_knows_how_many_questions_there_are_and_about_how_long(metric):
+    replies = next(found for name, found, _ in RIGHT.values() if name == metric)
+    _, fake = judged(metric, replies)
+    expected = judged_scorer("ragas", argument=metric).questions(SAMPLE, LONG)
+    assert len(expected) == len(fake.asked)
+    lengths = [sum(map(len, texts)) for texts in ([q.prompt for q in expected], [a.data["prompt"] for a in fake.asked])]
+    assert 0.9 < lengths[0] / lengths[1] < 1.3
+
+
+def test_the_same_prompt_twice_is_two_judgements():
+    """Two contexts that are one text: ragas asks about each, and the second is no copy of the first's journal entry."""
+    asked = []
+
+    class Noting:
+        judge = fake_judge_identity()
+
+        async def ask(self, question, read):
+            asked.append(question)
+            return read(helps(len(asked) % 2))
+
+    twins = Sample("t", "What?", reference="Refunds.", contexts=("Refunds take 5 days.",) * 2)
+    scorer = judged_scorer("ragas", argument="context_precision")
+    assert asyncio.run(scorer.judge(twins, Response("x"), Noting())).value == pytest.approx(1.0)
+    assert [question.draw for question in asked] == [0, 1]
+    assert asked[0].prompt == asked[1].prompt
+
+
+def test_the_schema_is_strict_and_holds_the_scale():
+    asked = []
+
+    class Noting:
+        judge = fake_judge_identity()
+
+        async def ask(self, question, read):
+            asked.append(question)
+            raise JudgeError("gone")
+
+    for metric in METRICS:
+        with pytest.raises(JudgeError, match="gone"):
+            asyncio.run(judged_scorer("ragas", argument=metric).judge(SAMPLE, Response(LONG), Noting()))
+    schemas = {question.name: question.schema for question in asked}
+    assert schemas["ragas_AnswerAccuracyOutput"]["properties"]["rating"]["enum"] == [0, 2, 4]
+    for schema in schemas.values():
+        objects = [part for part in (schema, *schema.get("$defs", {}).values()) if part["type"] == "object"]
+        assert all(part["additionalProperties"] is False for part in objects)
+        assert all(set(part["required"]) == set(part["properties"]) for part in objects)
+        numbers = [told for part in objects for told in part["properties"].values() if told["type"] == "integer"]
+        assert all(told["enum"] for told in numbers)
 
 
 def test_nothing_is_written_and_nobody_is_told(tmp_path):
     """A whole judgement in a process of its own, whose home is empty before and after, and that may not connect."""
-    program = (
-        "import socket, sys\n"
-        "from aigate.testing import judged_scorer, fake_judge_identity\n"
-        "def no(self, address, *_): sys.exit(f'connects to {address}')\n"
-        "socket.socket.connect = no\n"
-        f"sys.path.insert(0, {os.path.dirname(__file__)!r})\n"  # noqa: PTH120
-        "from test_ragas import judged, statements, verdicts, FOUR\n"
-        "found, _ = judged('faithfulness', [statements(*FOUR), verdicts(1, 0, 0, 0)])\n"
-        "print(found.value)\n"
-    )
+    program = """
+import socket, sys, time
+tried = []
+def no(*given, **_):
+    tried.append(given[-1])
+    raise OSError("no network")
+socket.socket.connect = socket.getaddrinfo = socket.create_connection = no
+from aigate.core.sample import Sample
+from aigate.testing import careful_judge, judged_scorer
+sample = Sample("s", "What?", contexts=("Refunds take 5 working days.",))
+found = careful_judge().score(
+    judged_scorer("ragas", argument="faithfulness"), sample, "Refunds take 5 working days. Pigs fly."
+)
+from ragas._analytics import LLMUsageEvent, do_not_track, track
+assert do_not_track()
+print(found.value, tried)
+"""
     home = tmp_path / "home"
     home.mkdir()
     names = ("HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME")
@@ -272,12 +458,11 @@ def test_nothing_is_written_and_nobody_is_told(tmp_path):
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", program], cwd=tmp_path, env=environ, capture_output=True, text=True
     )
-    assert done.stdout.strip() == "0.25", done.stderr
+    assert done.stdout.strip() == "0.5 []", done.stderr
     assert list(tmp_path.rglob("*")) == [home]
 
 
-# Side by side with our own judge over HTTP. The scripted judge is careful: a sentence is a claim, and what stands in
-# the contexts word for word is supported. On some samples it gives one verdict only.
+# Over HTTP, beside our own judge.
 
 TOML = """\
 version = "m/1/v1"
@@ -286,7 +471,7 @@ scorers = ["faithfulness", "ragas:faithfulness"]
 [policy]
 checks = [{ check = "min-score", metric = "faithfulness", at-least = 0.5 }]
 """
-COUNT = 40
+COUNT = 10
 
 
 def rows_of_suite():
@@ -296,31 +481,8 @@ def rows_of_suite():
         yield {"id": f"s{n}", "input": f"What of item {n}?", "contexts": contexts}, " ".join([*contexts, *made_up])
 
 
-def of_ragas(text, *, lazy):
-    """The careful judge's reply to a prompt of ragas."""
-    data = json.loads(re.search(r"(?s).*\ninput: (.*)\nOutput: $", text)[1])
-    if "statements" not in data:
-        return {"statements": re.split(r"(?<=\.) ", data["answer"])}
-    rows = [
-        {"statement": s, "reason": "looked", "verdict": int(find_quote(s, [data["context"]]) is not None)}
-        for s in data["statements"]
-    ]
-    return {"statements": rows[:1] if lazy(data["context"]) else rows}
-
-
-def of_own(asked):
-    if "sentences" in asked.data:
-        return {"sentences": [{"id": s["id"], "claims": [s["text"]]} for s in asked.data["sentences"]]}
-    rows = []
-    for claim in asked.data["claims"]:
-        held = find_quote(claim["text"], asked.data["contexts"]) is not None
-        verdict = "supported" if held else "not_in_context"
-        rows.append({"id": claim["id"], "quote": claim["text"] if held else "", "verdict": verdict})
-    return {"verdicts": rows}
-
-
 @pytest.fixture
-def side_by_side(tmp_path):
+def run(tmp_path):
     folder = tmp_path / "suite"
     folder.mkdir()
     rows = list(rows_of_suite())
@@ -328,59 +490,73 @@ def side_by_side(tmp_path):
     (folder / "samples.jsonl").write_text("".join(json.dumps(row) + "\n" for row, _ in rows))
     answers = {row["id"]: answer for row, answer in rows}
 
-    def run(lazy=lambda context: False):
-        own = FakeJudge({"faithfulness_claims": of_own, "faithfulness_verdicts": of_own})
+    with LoopbackServer(lambda seen: judge(seen)) as server:
 
-        def script(seen):
-            foreign = "\nOutput: " in seen.body["messages"][0]["content"]
-            if not foreign:
-                return own(seen)
-            return Reply.text(json.dumps(of_ragas(seen.body["messages"][0]["content"], lazy=lazy)))
-
-        with LoopbackServer(script) as server, warnings.catch_warnings():
-            judge = {"version": "j/1/v1", "base-url": server.base_url, "api-key-env": ""}
+        def run_with(fake, **said):
+            """A run by a judge, and how many requests it took."""
+            nonlocal judge
+            judge, before = fake, len(server.requests)
             made = evaluate(
                 folder,
                 provider=FakeProvider(answers),
-                judge=judge,
+                judge={"version": "j/1/v1", "base-url": server.base_url, "api-key-env": "", "concurrency": 4, **said},
                 journal=tmp_path / "journal.sqlite",
                 out=tmp_path / f"run{len(list(tmp_path.glob('run*')))}.jsonl",
                 environ={},
             )
-            return made, len(server.requests)
+            return made, server.requests[before:]
 
-    return run
+        judge = None
+        yield run_with
 
 
 def scores_of(made, metric):
     return {result.sample_id: result.scores[metric] for result in made.results}
 
 
-def test_ragas_and_our_own_judge_agree_on_forty_samples_and_cost_the_same_calls(side_by_side):
-    made, requests = side_by_side()
+def test_it_goes_through_limiter_journal_and_accounts_like_our_own(run):
+    made, requests = run(careful_judge())
     own, theirs = scores_of(made, "faithfulness"), scores_of(made, "ragas_faithfulness")
     assert len(own) == COUNT
     assert {id_: score.value for id_, score in own.items()} == {id_: score.value for id_, score in theirs.items()}
     assert {score.value for score in own.values()} == {1.0, 2 / 3, 0.5}
     uses = [(r.judging["faithfulness"], r.judging["ragas_faithfulness"]) for r in made.results]
     assert all(a.calls == b.calls == 2 and b.input_tokens > 0 and b.output_tokens > 0 for a, b in uses)
-    assert requests == 4 * COUNT
+    assert len(requests) == 4 * COUNT
+    told = [request.body["response_format"]["json_schema"] for request in requests]
+    assert sum(form["name"] == "ragas_NLIStatementOutput" and form["strict"] for form in told) == COUNT
 
-    again, more = side_by_side()  # all of it from the journal
-    assert more == 0
+    again, requests = run(careful_judge())  # all of it from the journal
+    assert not requests
     assert scores_of(again, "ragas_faithfulness") == theirs
     assert all(r.judging["ragas_faithfulness"].from_journal == 2 for r in again.results)
 
+    _, requests = run(
+        careful_judge(), version="j/2/v1"
+    )  # another judge is asked: its answers are not those of the first
+    assert len(requests) == 4 * COUNT
 
-def test_where_the_judge_gives_one_verdict_of_many_ragas_alone_would_say_one(side_by_side):
-    def lazy(context):
-        return re.search(r"Item (\d+) ", context)[1].endswith("7")
 
-    made, _ = side_by_side(lazy)
+def test_where_a_judge_gives_one_verdict_of_many_it_is_an_error(run):
+    careful = careful_judge()
+
+    def lazy(asked):
+        [*_, item] = re.findall(r"[Ii]tem (\d+)", asked.data["prompt"])
+        reply = dict(careful.reply(asked.messages))
+        return {"statements": reply["statements"][:1]} if item == "7" and "verdict" in str(reply) else reply
+
+    made, _ = run(careful_judge(prompt=lazy))
     theirs, own = scores_of(made, "ragas_faithfulness"), scores_of(made, "faithfulness")
-    wrong = [id_ for id_, score in theirs.items() if not isinstance(score, Score)]
-    assert sorted(wrong) == ["s17", "s27", "s37", "s7"]
-    assert {theirs[id_].reason for id_ in wrong} == {"judge_error"}
-    assert all(theirs[id_].value == own[id_].value for id_ in theirs.keys() - set(wrong))
+    assert [id_ for id_, score in theirs.items() if not isinstance(score, Score)] == ["s7"]
+    assert theirs["s7"].reason == "judge_error"
+    assert all(theirs[id_].value == own[id_].value for id_ in theirs.keys() - {"s7"})
     [lost] = [r for r in made.results if r.sample_id == "s7"]
     assert lost.judging["ragas_faithfulness"].calls == 4  # asked again twice, and none of it was kept
+
+
+def test_an_endpoint_that_fails_is_asked_again_by_us_alone(run):
+    """With ragas, its client and its own attempts the calls would multiply."""
+    made, requests = run(careful_judge(prompt=Reply.status(500, "oops")), retries=0)
+    assert {score.reason for score in scores_of(made, "ragas_faithfulness").values()} == {"judge_error"}
+    assert {score.value for score in scores_of(made, "faithfulness").values()} == {1.0, 2 / 3, 0.5}
+    assert len(requests) == 3 * COUNT

@@ -242,7 +242,7 @@ class _Access:
             fresh.append(found)
             return _kept(response)
 
-        key = self._key(self._request(question))
+        key = self._key(self._request(question), draw=question.draw)
         said = await self._said(key, asked)
         if fresh:
             return fresh[0]
@@ -251,38 +251,6 @@ class _Access:
             return read(read_reply(Response.from_dict(said["response"]), question, reply=self.judge.reply))
         except (KeyError, TypeError, ValueError) as error:
             raise JudgeError(f"'{question.name}': the journaled reply cannot be used: {error}") from None
-
-    async def respond(
-        self,
-        messages: Sequence[Message],
-        parameters: Mapping[str, Any],
-        *,
-        usable: Callable[[Response], object] = lambda _response: None,
-        draw: int = 0,
-    ) -> Response:
-        """See `JudgeAccess.respond`."""
-        request = self._made(tuple(messages), {**self.judge.parameters, **parameters})
-        fresh: list[Response] = []
-
-        async def asked() -> Mapping[str, Any]:
-            response = await self._judging.call(self, request)
-            self.line.breaker.note(response)
-            if response.fault is not None:
-                raise JudgeError(f"{self.judge.version}: {response.fault.kind}: {response.fault.message}")
-            usable(response)
-            fresh.append(response)
-            return _kept(response)
-
-        key = self._key(request)
-        if key is not None and draw:
-            key = {**key, "draw": draw}
-        said = await self._said(key, asked)
-        if fresh:
-            return fresh[0]
-        self._count_journaled(said, key)
-        response = Response.from_dict(said["response"])
-        usable(response)
-        return response
 
     def count(self, response: Response) -> None:
         """Add one answer's calls, tokens and cost."""
@@ -336,13 +304,14 @@ class _Access:
     def _made(self, messages: tuple[Message, ...], parameters: Mapping[str, Any]) -> Request:
         return Request(NO_SAMPLE, messages, parameters, repeat=self._vote, timeout_s=self.plan.timeout_s)
 
-    def _key(self, request: Request) -> Mapping[str, Any] | None:
+    def _key(self, request: Request, *, draw: int) -> Mapping[str, Any] | None:
         """What the journal keeps the judgement under; None where the provider's answers must not be kept."""
         identity = journal_identity_of(self.plan.provider, request)
         if identity is None:
             return None
         scorer = f"{self._spec.scorer}/{self._spec.scorer_version}"
-        return {**identity, "judge": str(self.judge.version), "scorer": scorer, "judgement": self._vote}
+        whole = {**identity, "judge": str(self.judge.version), "scorer": scorer, "judgement": self._vote}
+        return {**whole, "draw": draw} if draw else whole
 
     def _count_journaled(self, said: Mapping[str, Any], key: Mapping[str, Any] | None) -> None:
         """Take note of a reply that was there; one that this very run was given is no earlier judgement."""

@@ -339,6 +339,11 @@ def _leaves_out(sentence: str, claims: Sequence[str]) -> bool:
     return not (covered and words.numbers <= held.numbers and words.names_within <= held.stems)
 
 
+def claims_nothing(sentence: Sentence) -> bool:
+    """True for a sentence that need not be among an answer's claims: it abstains, or stands around the answer."""
+    return sentence.abstains or _frames(sentence.text, _Words.of(sentence.text))
+
+
 def _frames(sentence: str, words: _Words) -> bool:
     """True for what stands around an answer and need not claim anything: a question, a short heading, a courtesy."""
     bare = sentence.rstrip("*_\"' ")

@@ -147,12 +147,18 @@ class Question:
         instructions: What to do; ours, never a model's.
         data: What to judge, as JSON; whatever stands in it is data, however it reads.
         schema: JSON Schema of the reply: an object, every property required, none besides.
+        prompt: The whole question, where another library made it: it is sent as it is, as the user's only message, and
+            instructions and data are not.
+        draw: How often this very question was asked before in one judgement, where each time counts by itself: its
+            reply is another one, in the journal too.
     """
 
     name: str
     instructions: str
     data: Mapping[str, Any]
     schema: Mapping[str, Any]
+    prompt: str = ""
+    draw: int = 0
 
 
 class JudgeAccess(Protocol):
@@ -176,28 +182,6 @@ class JudgeAccess(Protocol):
 
         Raises:
             JudgeError: No reply, or none that could be used.
-        """
-        ...
-
-    async def respond(
-        self,
-        messages: Sequence[Message],
-        parameters: Mapping[str, Any],
-        *,
-        usable: Callable[[Response], object] = lambda _response: None,
-        draw: int = 0,
-    ) -> Response:
-        """Send messages of another library's making as they are, and give the answer: for adapters such as ragas.
-
-        Args:
-            messages: The chat messages.
-            parameters: Request parameters besides those of the judge; these win.
-            usable: Raises `UnusableReplyError` for an answer that must not be kept in the journal. Pure.
-            draw: How often these very messages were sent in this judgement before, where another answer is wanted.
-
-        Raises:
-            JudgeError: No answer.
-            UnusableReplyError: What `usable` raises.
         """
         ...
 
@@ -240,25 +224,30 @@ def _templates(scorer: str) -> Mapping[tuple[str, str], Template]:
 
 
 def messages_of(question: Question, *, reply: ReplyForm, defect: str = "") -> tuple[Message, ...]:
-    """The messages that ask a question: instructions in one, sealed data in the other.
+    """The messages that ask a question: instructions in one, sealed data in the other; or the prompt that it brings.
 
     Args:
         question: What is asked.
         reply: Whether the schema stands in the request (`json-schema`) or must be told here.
         defect: What was wrong with the last reply, in our words; empty at first.
     """
+    messages = [_user(question.prompt)] if question.prompt else _sealed(question, reply)
+    if defect:
+        messages.append(_user(f"An earlier reply could not be used: {defect}. {_AGAIN}"))
+    return tuple(messages)
+
+
+def _sealed(question: Question, reply: ReplyForm) -> list[Message]:
     seal = seal_of(question.data)
     told = [question.instructions.strip(), _RULES.format(seal=seal)]
     if reply != "json-schema":
         told.append(f"Reply with one JSON object of this JSON Schema, and nothing else:\n{json_line(question.schema)}")
     asked = f"{question.name}\n<<{seal}>>\n{sealed_data(question.data)}\n<<{seal}>>"
-    messages: list[Message] = [
-        {"role": "system", "content": "\n\n".join(told)},
-        {"role": "user", "content": asked},
-    ]
-    if defect:
-        messages.append({"role": "user", "content": f"An earlier reply could not be used: {defect}. {_AGAIN}"})
-    return tuple(messages)
+    return [{"role": "system", "content": "\n\n".join(told)}, _user(asked)]
+
+
+def _user(content: str) -> Message:
+    return {"role": "user", "content": content}
 
 
 _RULES = (

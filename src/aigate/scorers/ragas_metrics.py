@@ -1,31 +1,37 @@
 """The scorers `ragas:METRIC`: metrics of ragas 0.4, computed by ragas itself, asked and believed as our own judge is.
 
-=====================  ===================================  ===========================================================
-metric                 needs                                what the judge is asked
-=====================  ===================================  ===========================================================
-`faithfulness`         contexts                             the statements of the answer, then a verdict for each
-`context_precision`    contexts, a reference that is text   of each context, whether it helps to the reference
-`context_recall`       contexts, a reference that is text   of each statement of the reference, whether it stands there
-`context_utilization`  contexts                             of each context, whether it helps to the answer
-=====================  ===================================  ===========================================================
+=======================  ===================================  =========================================================
+metric                   needs                                what the judge is asked
+=======================  ===================================  =========================================================
+`faithfulness`           contexts                             the statements of the answer, then a verdict for each
+`response_groundedness`  contexts                             twice, in other words, how well the contexts support it
+`context_relevance`      contexts                             twice, in other words, how relevant the contexts are
+`context_precision`      contexts, a reference that is text   of each context, whether it helps to the reference
+`context_utilization`    contexts                             of each context, whether it helps to the answer
+`context_recall`         contexts, a reference that is text   of each statement of the reference, whether it is there
+`context_entity_recall`  contexts, a reference that is text   the entities of the reference, and those of the contexts
+`answer_accuracy`        a reference that is text             twice, in other words, how well the answer agrees with it
+`factual_correctness`    a reference that is text             the claims of either, and whether the other supports each
+=======================  ===================================  =========================================================
 
 ragas makes the prompts and the score; every call goes through the judge of the suite: its limiter, retries, budget and
 journal. No client of ragas is made, so its retries, its cache and its telemetry have nothing to do.
 
-What it does not check is checked here, and asked again where it fails, and then is a judge error:
+What ragas does not check is checked here; a reply that fails is asked again, and then is a judge error:
 
-- `faithfulness`: a verdict per statement, neither fewer nor more; ragas takes what comes, and calls one verdict of four
-  1.0. A list that repeats one statement in place of another is refused too.
-- Verdicts are 0 or 1; ragas counts every other number as a yes, and computes with it.
-- `context_recall`: every sentence of the reference is among the statements; ragas divides by those that came.
-- A score that is not what the verdicts are worth, or no number, is none.
+- A verdict per statement, in its words, neither fewer nor more; ragas divides by those that came, and calls one verdict
+  of four 1.0.
+- Verdicts are 0 or 1, ratings on their scale; ragas computes with what comes.
+- Every sentence of the text that is taken apart is among its statements, and none twice.
+- Two judgements are two: where one of a pair of ratings is missing, ragas takes the other for both.
+- Entities stand in their text. A reference without any has no score; ragas gives 0.
+- A score that is not what the replies are worth, or no number, is none.
 
 What was asked and answered stands in the score's details. Of an answer without statements ragas gives NaN: a missing
 score here, a judge error. An empty answer scores 0.
 
-**What it cannot do.** ragas asks for no quotations, so a verdict cannot be checked; a judge that leaves a statement out
-when it takes an answer apart is not found out; and it puts an answer into a prompt without marking it as data. Our own
-`faithfulness` does better in all three.
+**What it cannot do.** ragas asks for no quotations, so a verdict cannot be checked; and it puts an answer into a prompt
+without marking it as data. Our own `faithfulness` does better in both.
 """
 
 from __future__ import annotations
@@ -37,18 +43,20 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from functools import cache
+from typing import Any, NamedTuple, get_origin
 
 from aigate.core.digest import digest_of
 from aigate.core.registry import nearest
 from aigate.core.response import Response
-from aigate.core.sample import Message, Sample
+from aigate.core.sample import Sample
 from aigate.core.score import MetricSpec, Score, ScoreOrNot, Unscored
 from aigate.errors import ConfigError, MissingExtraError
 from aigate.scorers.asked import Asked, judgeable, shortened
 from aigate.scorers.base import JudgedScorer, ScorerSettings
+from aigate.scorers.faithfulness import claims_nothing, sentences_of
 from aigate.scorers.grounding import content_words
-from aigate.scorers.judge import JudgeAccess, JudgeError, Question, ReplyForm, UnusableReplyError, read_reply
+from aigate.scorers.judge import JudgeAccess, JudgeError, Question, UnusableReplyError
 from aigate.scorers.options import metric_option
 from aigate.scorers.quotes import normalised
 
@@ -57,11 +65,23 @@ __all__ = ["METRICS", "Ragas", "RagasMetric", "from_settings"]
 NAME = "ragas"
 NO_TRACKING = "RAGAS_DO_NOT_TRACK"
 MOST_ROWS = 100
-COVERED = 0.5  # share of a sentence's words that the statements must hold
-SAME = 1e-6  # ragas adds 1e-10 to denominators
+COVERED = 0.5  # share of a text's content words that what is said for it must hold
+SAME = 1e-6  # ragas adds up to 1e-8 to denominators
+ROUNDED = 0.005 + SAME  # where it rounds to hundredths
 SHOWN_CHARACTERS = 160
 _SEEN = re.compile(r"\w")
-_SENTENCE_END = re.compile(r"(?<=[.!?…])\s+|\n+")
+
+
+class Told(NamedTuple):
+    """One reply of the judge.
+
+    Attributes:
+        asked: What it was asked about: the input of ragas's prompt.
+        reply: What it said.
+    """
+
+    asked: Mapping[str, Any]
+    reply: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,51 +91,42 @@ class RagasMetric:
     Attributes:
         made_by: Its class in `ragas.metrics.collections`.
         takes: What its `ascore` takes.
-        prompts: Its prompts' attributes, in the order they are asked.
+        prompts: The attributes that hold its prompts, in the order they are asked.
+        worth: The score of the judge's replies, or NaN where they are worth none.
+        calls: Questions asked; 0: one for each context.
+        scale: What a rating may be.
+        within: How far ragas's number may lie from what the replies are worth.
     """
 
     made_by: str
     takes: tuple[str, ...]
     prompts: tuple[str, ...]
+    worth: Callable[[Sequence[Told]], float]
+    calls: int = 0
+    scale: tuple[int, ...] = (0, 1, 2)
+    within: float = SAME
 
     @property
     def of_answer(self) -> bool:
         """True where it looks at the answer at all."""
         return "response" in self.takes
 
-
-METRICS: Mapping[str, RagasMetric] = {
-    "faithfulness": RagasMetric(
-        "Faithfulness",
-        ("user_input", "response", "retrieved_contexts"),
-        ("statement_generator_prompt", "nli_statement_prompt"),
-    ),
-    "context_precision": RagasMetric(
-        "ContextPrecision", ("user_input", "reference", "retrieved_contexts"), ("prompt",)
-    ),
-    "context_recall": RagasMetric("ContextRecall", ("user_input", "retrieved_contexts", "reference"), ("prompt",)),
-    "context_utilization": RagasMetric(
-        "ContextUtilization", ("user_input", "response", "retrieved_contexts"), ("prompt",)
-    ),
-}
+    def asked(self, sample: Sample) -> int:
+        """How many questions it asks about an answer to a sample."""
+        return self.calls or len(sample.contexts)
 
 
 def from_settings(settings: ScorerSettings) -> JudgedScorer:
     """Make the scorer `ragas:METRIC`. Options: `metric`.
 
     Raises:
-        ConfigError: No metric or an unknown one, an unknown option, or no judge.
+        ConfigError: No metric or one that is not supported, an unknown option, or no judge.
         MissingExtraError: The extra `ragas` is not installed, or what is installed does not import.
     """
     settings.only("metric", argument=True)
     if settings.argument not in METRICS:
-        if settings.argument == "answer_relevancy":
-            raise ConfigError(
-                "scorer 'ragas:answer_relevancy' needs embeddings, and a judge gives none",
-                hint="take 'correctness' or 'rubric', which ask the judge whether the answer meets the question",
-            )
         raise ConfigError(
-            f"scorer '{NAME}:{settings.argument}' is none, expected one of {', '.join(METRICS)} after '{NAME}:'",
+            f"scorer '{NAME}:{settings.argument}': expected one of {', '.join(METRICS)} after '{NAME}:'",
             hint=nearest(settings.argument, METRICS, kind="metrics"),
         )
     judge = settings.needed_judge()
@@ -126,31 +137,36 @@ def from_settings(settings: ScorerSettings) -> JudgedScorer:
         f"{NAME}:{settings.argument}",
         options={"metric": metric},
         deterministic=False,
-        judge=judge.identity({"ragas": _prompts_digest(kind)}),
+        judge=judge.identity({NAME: _prompts_digest(kind)}),
     )
     return Ragas(spec, kind)
 
 
 @dataclass(frozen=True)
 class Ragas(Asked):
-    """What ragas makes of the judge's verdicts, where these can be believed."""
+    """What ragas makes of the judge's replies, where these can be believed."""
 
     kind: RagasMetric
 
     def applies_to(self, sample: Sample) -> Unscored | None:
-        """Samples without question, contexts, or a reference where one is needed, lie outside the metric."""
-        if "reference" in self.kind.takes and not (isinstance(sample.reference, str) and sample.reference.strip()):
+        """Samples without question, contexts or reference, where these are needed, lie outside the metric."""
+        needs = self.kind.takes
+        if "reference" in needs and not (isinstance(sample.reference, str) and _SEEN.search(sample.reference)):
             return Unscored("no_reference", "the sample has no reference that is a text")
-        if not sample.text.strip() or not any(_SEEN.search(context) for context in sample.contexts):
-            return Unscored("not_applicable", "the sample has no question, or no contexts")
+        if "retrieved_contexts" in needs and not any(map(_SEEN.search, sample.contexts)):
+            return Unscored("not_applicable", "the sample has no contexts")
+        if "user_input" in needs and not _SEEN.search(sample.text):
+            return Unscored("not_applicable", "the sample has no question")
         return None
 
     def questions(self, sample: Sample, output: str) -> Sequence[Question]:
-        """What will be asked, about; the prompts are made by ragas when it is."""
-        data = self._data(sample, output)
-        asked = len(sample.contexts) if self.kind.made_by in _BY_CONTEXT else len(self.kind.prompts)
-        text = "" if self.kind.of_answer and not output.strip() else _told(self.kind)
-        return tuple(Question(f"{NAME}_{n}", text, data, {"type": "object"}) for n in range(asked)) if text else ()
+        """As many questions as ragas will ask, each with the text of its prompt and all that is judged."""
+        if self.kind.of_answer and not output.strip():
+            return ()
+        data = str(self._data(sample, output))
+        blank = _blank_prompts(self.kind)
+        prompts = (blank[place % len(blank)] for place in range(self.kind.asked(sample)))
+        return tuple(Question(NAME, "", {}, {"type": "object"}, prompt=prompt + data) for prompt in prompts)
 
     async def judge(self, sample: Sample, response: Response, access: JudgeAccess) -> ScoreOrNot:
         """Judge once.
@@ -161,26 +177,27 @@ class Ragas(Asked):
         output = judgeable(response)
         if self.kind.of_answer and not output.strip():
             return Score(0.0, "the answer is empty", details={"outcome": "empty", "claims": []})
-        calls = _Calls(access, sample.reference if self.kind.made_by == "ContextRecall" else None)
+        calls = _Calls(access, self.kind)
         value = await self._ascore(calls, self._data(sample, output))
-        rows = calls.rows
-        if not math.isfinite(value) or not rows:
-            return Unscored("judge_error", "ragas gives no number: the judge made no statements of the answer")
-        if abs(value - (worth := _WORTH[self.kind.made_by](rows))) > SAME:
-            raise JudgeError(f"ragas gives {value:.6g} for verdicts that are worth {worth:.6g}")
-        good = sum(row["verdict"] == "supported" for row in rows)
-        details = {"outcome": "judged", "supported": good, "total": len(rows), "claims": rows}
-        return Score(min(max(value, 0.0), 1.0), f"ragas: {good} of {len(rows)} verdicts are 1", details=details)
+        worth = self.kind.worth(calls.told) if calls.told else math.nan
+        if not math.isfinite(value) or not math.isfinite(worth):
+            return Unscored("judge_error", "ragas: the judge found nothing in the text that could be judged")
+        if not abs(value - worth) <= self.kind.within:
+            raise JudgeError(f"ragas gives {value:.6g} for replies that are worth {worth:.6g}")
+        evidence = _evidence(calls.told)
+        return Score(min(max(value, 0.0), 1.0), _explained(evidence), details={"outcome": "judged", "claims": evidence})
 
     async def _ascore(self, calls: _Calls, data: Mapping[str, Any]) -> float:
-        """What ragas gives. What our side raised inside it comes out as it was raised."""
+        """What ragas gives. What our side raised inside it comes out as it was raised, and never as a number."""
         try:
-            found = await _made(self.kind, calls).ascore(**data)
-            return float(found.value)
+            found = float((await _made(self.kind, calls).ascore(**data)).value)
         except Exception as error:  # noqa: BLE001 - ragas may raise anything
-            if calls.failed is not None:
-                raise calls.failed from None
-            raise JudgeError(f"ragas raised {type(error).__name__}: {shortened(str(error))}") from None
+            if calls.failed is None:
+                raise JudgeError(f"ragas raised {type(error).__name__}: {shortened(str(error))}") from None
+            found = math.nan
+        if calls.failed is not None:
+            raise calls.failed
+        return found
 
     def _data(self, sample: Sample, output: str) -> Mapping[str, Any]:
         whole = {
@@ -198,162 +215,295 @@ class _Calls:
 
     Attributes:
         access: The way to the judge.
-        reference: The text whose sentences must all be among the statements of a recall; None for other metrics.
-        statements: Those that the judge made of the answer; None before it did.
-        rows: What was judged: claim, verdict and reason.
-        failed: What our side raised last.
+        kind: The metric.
+        inputs: What each prompt is about, by its text.
+        sent: How often each prompt was sent.
+        told: The replies, in order.
+        failed: What our side raised; nobody is asked any more then, although ragas may try.
     """
 
     access: JudgeAccess
-    reference: str | None = None
-    statements: Sequence[str] | None = None
-    rows: list[dict[str, Any]] = field(default_factory=list)
-    failed: Exception | None = None
+    kind: RagasMetric
+    inputs: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     sent: Counter[str] = field(default_factory=Counter)
+    told: list[Told] = field(default_factory=list)
+    failed: Exception | None = None
+
+    def watched(self, to_string: Callable[[Any], str]) -> Callable[[Any], str]:
+        """The same way to make a prompt, which takes note of what it is about."""
+
+        def noted(data: Any) -> str:
+            prompt = to_string(data)
+            self.inputs[prompt] = data.model_dump()
+            return prompt
+
+        return noted
 
     async def ask(self, prompt: str, model: Any) -> Any:
         """The judge's reply to a prompt of ragas, as ragas's own model of it.
 
         Raises:
-            JudgeError: No usable reply.
+            JudgeError: No usable reply, now or earlier in this judgement.
         """
+        if self.failed is not None:
+            raise self.failed
         try:
-            reply = await self._until_usable(prompt, model)
-            self._keep(model.__name__, reply, prompt)
+            reply = await self._replied(prompt, model.__name__, model.model_json_schema())
             return model.model_validate(reply)
         except Exception as error:
             self.failed = error
             raise
 
-    async def _until_usable(self, prompt: str, model: Any) -> Any:
-        judge = self.access.judge
-        question = Question(f"{NAME}_{model.__name__}", "", {}, _strict(model.model_json_schema()))
-        messages: tuple[Message, ...] = ({"role": "user", "content": prompt},)
-        draw, self.sent[prompt] = self.sent[prompt], self.sent[prompt] + 1
-        form = _form(question, judge.reply, api=judge.provider.get("api"))
-        defect = ""
-        for _ in range(1 + judge.reasks):
-            again = f"An earlier reply could not be used: {defect}. Answer again, completely."
-            asked = (*messages, {"role": "user", "content": again}) if defect else messages
-            try:
-                response = await self.access.respond(
-                    asked, form, usable=lambda found: self._read(found, question, judge.reply), draw=draw
-                )
-                return self._read(response, question, judge.reply)
-            except UnusableReplyError as error:
-                defect = str(error)
-        raise JudgeError(f"'{question.name}': no usable reply in {1 + judge.reasks} attempts; the last: {defect}")
-
-    def _read(self, response: Response, question: Question, form: ReplyForm) -> Any:
-        """The reply, validated.
-
-        Raises:
-            UnusableReplyError: It cannot be believed.
-        """
-        reply = read_reply(response, question, reply=form)
-        rows = reply.get("statements", reply.get("classifications", [reply]))
-        if len(rows) > MOST_ROWS:
-            raise UnusableReplyError(f"it has {len(rows)} statements, and at most {MOST_ROWS} can be judged")
-        texts = [row if isinstance(row, str) else row.get("statement", "-") for row in rows]
-        if not all(row == "-" or _SEEN.search(row) for row in texts):
-            raise UnusableReplyError("a statement is empty")
-        verdicts = [row.get("verdict", row.get("attributed")) for row in rows if not isinstance(row, str)]
-        if any(type(verdict) is not int or verdict not in (0, 1) for verdict in verdicts):
-            raise UnusableReplyError("a verdict is neither 0 nor 1")
-        if question.name == f"{NAME}_NLIStatementOutput":
-            _refuse_other_statements(texts, self.statements or ())
-        if self.reference is not None:
-            _refuse_left_out(texts, self.reference)
+    async def _replied(self, prompt: str, form: str, schema: Mapping[str, Any]) -> Mapping[str, Any]:
+        if form not in _READ:
+            raise JudgeError(f"ragas asks for {form}, which this version of aigate does not know")
+        asked, draw = self.inputs[prompt], self.sent[prompt]
+        self.sent[prompt] += 1
+        question = Question(f"{NAME}_{form}", "", {}, _strict(schema, self.kind.scale), prompt, draw)
+        reply: Mapping[str, Any] = await self.access.ask(question, lambda found: _READ[form](found, asked))
+        self.told.append(Told(asked, reply))
         return reply
 
-    def _keep(self, name: str, reply: Any, prompt: str) -> None:
-        if name == "StatementGeneratorOutput":
-            self.statements = reply["statements"]
-        elif name == "NLIStatementOutput":
-            told = zip(self.statements or (), reply["statements"], strict=True)
-            self.rows += [_row(text, row["verdict"], row["reason"]) for text, row in told]
-        elif name == "ContextRecallOutput":
-            self.rows += [_row(r["statement"], r["attributed"], r["reason"]) for r in reply["classifications"]]
-        elif name == "ContextPrecisionOutput":
-            self.rows.append(_row(f"context {len(self.rows) + 1} helps", reply["verdict"], reply["reason"]))
-        else:
-            raise JudgeError(
-                f"ragas asks for {name}, which this version of aigate does not know ({len(prompt)} characters)"
-            )
+
+def _strict(schema: Any, scale: Sequence[int]) -> Any:
+    """A JSON Schema whose objects have no other properties than it names, and whose verdicts are on their scale."""
+    if isinstance(schema, list):
+        return [_strict(item, scale) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    whole = {key: _strict(value, scale) for key, value in schema.items()}
+    if whole.get("type") != "object":
+        return whole
+    properties = {
+        name: {**told, "enum": list(scale if name == "rating" else (0, 1))} if told.get("type") == "integer" else told
+        for name, told in whole["properties"].items()
+    }
+    return {**whole, "properties": properties, "additionalProperties": False}
 
 
-def _row(claim: str, verdict: int, reason: str) -> dict[str, Any]:
-    told = "supported" if verdict else "not_in_context"
-    return {"claim": shortened(claim, SHOWN_CHARACTERS), "verdict": told, "reason": shortened(reason, SHOWN_CHARACTERS)}
+# How replies are read, by the name of ragas's model: each gives the reply back, or raises UnusableReplyError.
 
 
-def _refuse_other_statements(texts: Sequence[str], wanted: Sequence[str]) -> None:
-    """Refuse verdicts that are not one for each statement.
+def _statements(reply: Any, asked: Mapping[str, Any]) -> Any:
+    """Statements of an answer: none is empty or there twice, and together they leave no sentence out.
 
-    Raises:
-        UnusableReplyError: Another number, or one statement several times in place of others.
+    No statements at all are let through: ragas asks nothing then, and gives no number.
     """
-    if len(texts) != len(wanted):
-        raise UnusableReplyError(f"it has {len(texts)} verdicts for {len(wanted)} statements")
-    if len(set(map(normalised, texts))) < len(set(map(normalised, wanted))):
-        raise UnusableReplyError("it repeats a statement in place of another")
+    _refuse_rows(reply["statements"])
+    if reply["statements"]:
+        _refuse_left_out(reply["statements"], asked["answer"])
+    return reply
 
 
-def _refuse_left_out(texts: Sequence[str], reference: str) -> None:
-    """Refuse statements that leave a sentence of the reference out.
-
-    Raises:
-        UnusableReplyError: They do.
-    """
-    held = set(content_words(" ".join(texts)))
-    for number, sentence in enumerate(_SENTENCE_END.split(reference), start=1):
-        words = set(content_words(sentence))
-        if len(words & held) < COVERED * len(words) or not texts:
-            raise UnusableReplyError(f"its statements leave out sentence {number} of the answer")
+def _claims(reply: Any, asked: Mapping[str, Any]) -> Any:  # noqa: ARG001 - one signature for all
+    """Claims of a text. ragas asks for few of them, so what they leave out cannot be held against them."""
+    if not reply["claims"]:
+        raise UnusableReplyError("it has no claims")
+    _refuse_rows(reply["claims"])
+    return reply
 
 
-def _share(rows: Sequence[Mapping[str, Any]]) -> float:
-    return [row["verdict"] for row in rows].count("supported") / len(rows)
+def _verdicts(reply: Any, asked: Mapping[str, Any]) -> Any:
+    """One verdict for each statement, brought into their order."""
+    rows, wanted = reply["statements"], [normalised(text) for text in asked["statements"]]
+    if len(rows) != len(wanted):
+        raise UnusableReplyError(f"it has {len(rows)} verdicts for {len(wanted)} statements")
+    found = {normalised(row["statement"]): row for row in rows}
+    if found.keys() == set(wanted) and len(found) == len(wanted):
+        return {**reply, "statements": [found[text] for text in wanted]}
+    for place, (row, text) in enumerate(zip(rows, wanted, strict=True), start=1):
+        said = normalised(row["statement"])
+        if (said != text and said in wanted) or not _covers(said, text):
+            raise UnusableReplyError(f"verdict {place} is not of statement {place}, or not in its words")
+    return reply
 
 
-def _average_precision(rows: Sequence[Mapping[str, Any]]) -> float:
+def _recalled(reply: Any, asked: Mapping[str, Any]) -> Any:
+    texts = [row["statement"] for row in reply["classifications"]]
+    _refuse_rows(texts)
+    _refuse_left_out(texts, asked["answer"])
+    return reply
+
+
+def _entities(reply: Any, asked: Mapping[str, Any]) -> Any:
+    _refuse_rows(reply["entities"])
+    text = normalised(asked["text"])
+    if strange := sum(normalised(entity) not in text for entity in reply["entities"]):
+        raise UnusableReplyError(f"{strange} of its entities do not stand in the text as they are written")
+    return reply
+
+
+def _as_it_is(reply: Any, asked: Mapping[str, Any]) -> Any:  # noqa: ARG001
+    """One number, of which the schema says all there is to say."""
+    return reply
+
+
+_READ: Mapping[str, Callable[[Any, Mapping[str, Any]], Any]] = {
+    "StatementGeneratorOutput": _statements,
+    "ClaimDecompositionOutput": _claims,
+    "NLIStatementOutput": _verdicts,
+    "ContextRecallOutput": _recalled,
+    "ContextPrecisionOutput": _as_it_is,
+    "EntitiesList": _entities,
+    "AnswerAccuracyOutput": _as_it_is,
+    "ContextRelevanceOutput": _as_it_is,
+    "ResponseGroundednessOutput": _as_it_is,
+}
+
+
+def _refuse_rows(texts: Sequence[str]) -> None:
+    if len(texts) > MOST_ROWS:
+        raise UnusableReplyError(f"it has {len(texts)} texts, and at most {MOST_ROWS} can be judged")
+    if not all(map(_SEEN.search, texts)):
+        raise UnusableReplyError("one of its texts is empty")
+    if len(set(map(normalised, texts))) < len(texts):
+        raise UnusableReplyError("one of its texts is there twice")
+
+
+def _refuse_left_out(texts: Sequence[str], whole: str) -> None:
+    """Refuse statements that leave a sentence of a text out."""
+    said = " ".join(texts)
+    for sentence in sentences_of(whole):
+        if not (claims_nothing(sentence) or _covers(said, sentence.text)):
+            raise UnusableReplyError(f"its statements leave out sentence {sentence.id[1:]} of the text")
+
+
+def _covers(said: str, text: str) -> bool:
+    """True where one text holds at least half of the other's content words."""
+    words = content_words(text).keys()
+    return len(words & content_words(said).keys()) >= COVERED * len(words)
+
+
+# What replies are worth.
+
+
+def _share(told: Sequence[Told]) -> float:
+    """The share of verdicts that are 1."""
+    found = _found(told)
+    return sum(found) / len(found) if found else math.nan
+
+
+def _average_precision(told: Sequence[Told]) -> float:
     """The mean, over the contexts that help, of the share of such contexts down to each; 0 where none does."""
-    helps = [row["verdict"] == "supported" for row in rows]
-    found: list[float] = [sum(helps[: place + 1]) / (place + 1) for place, good in enumerate(helps) if good]
+    helps = _found(told)
+    found = [sum(helps[: place + 1]) / (place + 1) for place, good in enumerate(helps) if good]
     return sum(found) / len(found) if found else 0.0
 
 
-_WORTH: Mapping[str, Callable[[Sequence[Mapping[str, Any]]], float]] = {
-    "Faithfulness": _share,
-    "ContextRecall": _share,
-    "ContextPrecision": _average_precision,
-    "ContextUtilization": _average_precision,
+def _mean_rating(told: Sequence[Told], best: int = 2) -> float:
+    first, second = (each.reply["rating"] for each in told)
+    return float(first + second) / (2 * best)
+
+
+def _entity_recall(told: Sequence[Told]) -> float:
+    """The share of the reference's entities that are the contexts' too."""
+    wanted, held = (set(each.reply["entities"]) for each in told)
+    return len(wanted & held) / len(wanted) if wanted else math.nan
+
+
+def _f1(told: Sequence[Told]) -> float:
+    """F1 as ragas counts it.
+
+    Right are the answer's claims that the reference supports, wrong its others, and missing those of the reference that
+    the answer does not support.
+    """
+    ours, theirs = _found([told[1]]), _found([told[3]])
+    right = sum(ours)
+    return 2 * right / (right + len(ours) + theirs.count(0)) if right else 0.0
+
+
+def _found(told: Sequence[Told]) -> list[int]:
+    """Every verdict in some replies."""
+    return [row[key] for each in told for row, key in _judged(each.reply)]
+
+
+def _judged(reply: Mapping[str, Any]) -> Sequence[tuple[Mapping[str, Any], str]]:
+    """The rows of a reply that hold a verdict, and the key it stands under."""
+    rows = reply.get("classifications", reply.get("statements", [reply]))
+    return [(row, key) for row in rows if isinstance(row, dict) for key in ("verdict", "attributed") if key in row]
+
+
+METRICS: Mapping[str, RagasMetric] = {
+    "faithfulness": RagasMetric(
+        "Faithfulness",
+        ("user_input", "response", "retrieved_contexts"),
+        ("statement_generator_prompt", "nli_statement_prompt"),
+        _share,
+        calls=2,
+    ),
+    "response_groundedness": RagasMetric(
+        "ResponseGroundedness",
+        ("response", "retrieved_contexts"),
+        ("judge1_prompt", "judge2_prompt"),
+        _mean_rating,
+        calls=2,
+    ),
+    "context_relevance": RagasMetric(
+        "ContextRelevance",
+        ("user_input", "retrieved_contexts"),
+        ("judge1_prompt", "judge2_prompt"),
+        _mean_rating,
+        calls=2,
+    ),
+    "context_precision": RagasMetric(
+        "ContextPrecision", ("user_input", "reference", "retrieved_contexts"), ("prompt",), _average_precision
+    ),
+    "context_utilization": RagasMetric(
+        "ContextUtilization", ("user_input", "response", "retrieved_contexts"), ("prompt",), _average_precision
+    ),
+    "context_recall": RagasMetric(
+        "ContextRecall", ("user_input", "retrieved_contexts", "reference"), ("prompt",), _share, calls=1
+    ),
+    "context_entity_recall": RagasMetric(
+        "ContextEntityRecall", ("reference", "retrieved_contexts"), ("prompt",), _entity_recall, calls=2
+    ),
+    "answer_accuracy": RagasMetric(
+        "AnswerAccuracy",
+        ("user_input", "response", "reference"),
+        ("judge1_prompt", "judge2_prompt"),
+        lambda told: _mean_rating(told, 4),
+        calls=2,
+        scale=(0, 2, 4),
+    ),
+    "factual_correctness": RagasMetric(
+        "FactualCorrectness", ("response", "reference"), ("prompt", "nli_prompt"), _f1, calls=4, within=ROUNDED
+    ),
 }
-_BY_CONTEXT = frozenset({"ContextPrecision", "ContextUtilization"})
 
 
-def _form(question: Question, reply: ReplyForm, *, api: object) -> Mapping[str, Any]:
-    """The request parameters that demand the form of the reply; ragas tells the schema in the prompt anyway."""
-    if reply == "text":
-        return {}
-    schema = {"type": "json_schema", "name": question.name, "strict": True, "schema": dict(question.schema)}
-    if api == "responses":
-        return {"text": {"format": {"type": "json_object"} if reply == "json-object" else schema}}
-    if reply == "json-object":
-        return {"response_format": {"type": "json_object"}}
-    return {"response_format": {"type": schema.pop("type"), "json_schema": schema}}
+def _evidence(told: Sequence[Told]) -> list[dict[str, Any]]:
+    """What the judge found, row by row, as reports show claims."""
+    rows = []
+    for number, each in enumerate(told, start=1):
+        for row, key in _judged(each.reply):
+            claim = row.get("statement", f"context {number} helps")
+            rows.append(_row(claim, "supported" if row[key] else "not_in_context", row.get("reason", "")))
+        if "rating" in each.reply:
+            rows.append(_row(f"judgement {number}", f"rated {each.reply['rating']}"))
+    if told and "entities" in told[0].reply:
+        held = set(told[1].reply["entities"])
+        wanted = dict.fromkeys(told[0].reply["entities"])
+        rows += [_row(entity, "supported" if entity in held else "not_in_context") for entity in wanted]
+    return rows
 
 
-def _strict(schema: Any) -> Any:
-    """A JSON Schema in which no object has more properties than it names."""
-    if isinstance(schema, list):
-        return [_strict(item) for item in schema]
-    if not isinstance(schema, dict):
-        return schema
-    whole = {key: _strict(value) for key, value in schema.items()}
-    return {**whole, "additionalProperties": False} if whole.get("type") == "object" else whole
+def _row(claim: str, verdict: str, reason: str = "") -> dict[str, Any]:
+    told = {"reason": shortened(reason, SHOWN_CHARACTERS)} if reason.strip() else {}
+    return {"claim": shortened(claim, SHOWN_CHARACTERS), "verdict": verdict, **told}
 
 
+def _explained(evidence: Sequence[Mapping[str, Any]]) -> str:
+    ratings = [row["verdict"] for row in evidence if row["verdict"].startswith("rated")]
+    if ratings:
+        return f"ragas: {' and '.join(ratings)}"
+    good = sum(row["verdict"] == "supported" for row in evidence)
+    return f"ragas: {good} of {len(evidence)} verdicts are good"
+
+
+# ragas itself.
+
+
+@cache
 def _collections() -> Any:
     """`ragas.metrics.collections`, telemetry off before anything of it is imported.
 
@@ -372,41 +522,50 @@ def _collections() -> Any:
     return ragas.metrics.collections
 
 
-def _made(kind: RagasMetric, calls: _Calls) -> Any:
-    """A metric of ragas whose model is our judge."""
-    made_by = getattr(_collections(), kind.made_by)
+@cache
+def _asking() -> Any:
+    """A model as ragas knows them, which is our judge."""
+    _collections()
     from ragas.llms.base import InstructorBaseRagasLLM
 
     class Asking(InstructorBaseRagasLLM):  # type: ignore[misc] # untyped
+        def __init__(self, calls: _Calls) -> None:
+            self.calls = calls
+
         def generate(self, prompt: str, response_model: Any) -> Any:  # noqa: ARG002 - as ragas calls it
             raise JudgeError("ragas asks without waiting, which a judge cannot be")
 
         async def agenerate(self, prompt: str, response_model: Any) -> Any:
-            return await calls.ask(prompt, response_model)
+            return await self.calls.ask(prompt, response_model)
 
-    return made_by(llm=Asking())
-
-
-def _prompts(kind: RagasMetric) -> Sequence[Any]:
-    metric = _made(kind, _Calls(_NOBODY))
-    return [getattr(metric, name) for name in kind.prompts]
+    return Asking
 
 
-_NOBODY: Any = None  # for looking at a metric without asking anybody
+def _made(kind: RagasMetric, calls: _Calls | None = None) -> Any:
+    """A metric of ragas whose model is our judge; without calls it is there to be looked at."""
+    metric = getattr(_collections(), kind.made_by)(llm=_asking()(calls))
+    if calls is not None:
+        for prompt in (getattr(metric, name) for name in kind.prompts):
+            prompt.to_string = calls.watched(prompt.to_string)
+    return metric
+
+
+@cache
+def _blank_prompts(kind: RagasMetric) -> tuple[str, ...]:
+    """A metric's prompts with nothing to judge in them."""
+    metric = _made(kind)
+    prompts = [getattr(metric, name) for name in kind.prompts]
+    return tuple(prompt.to_string(_blank(prompt.input_model)) for prompt in prompts)
+
+
+def _blank(model: Any) -> Any:
+    fields = model.model_fields.items()
+    return model(**{name: [] if get_origin(told.annotation) is list else "" for name, told in fields})
 
 
 def _prompts_digest(kind: RagasMetric) -> str:
     """The digest of all that ragas tells a judge besides the data, and of its version: any change is another judge."""
-    told = [
-        [prompt.instruction, [[given.model_dump(), wanted.model_dump()] for given, wanted in prompt.examples]]
-        for prompt in _prompts(kind)
-    ]
-    schemas = [prompt.output_model.model_json_schema() for prompt in _prompts(kind)]
+    _collections()
     from ragas import __version__
 
-    return digest_of({"ragas": __version__, "told": told, "schemas": schemas})
-
-
-def _told(kind: RagasMetric) -> str:
-    """About as much text as the largest prompt of a metric has besides the data."""
-    return max((f"{prompt.instruction}{prompt.examples}" for prompt in _prompts(kind)), key=len)
+    return digest_of({"ragas": __version__, "prompts": _blank_prompts(kind)})
