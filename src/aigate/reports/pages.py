@@ -147,7 +147,7 @@ def _scorer_page(name: str) -> Page:
     factory = SCORERS.factory(name)
     module = import_module(factory.__module__)
     summary, body, _ = _parts(module if module.__doc__ else factory)
-    written = f"{name}:NAME" if name == "recorded" else name
+    written = {"recorded": "recorded:NAME", "ragas": "ragas:faithfulness"}.get(name, name)
     return Page("scorer", name, summary, body, example=f'scorers = ["{written}"]')
 
 
