@@ -1,9 +1,12 @@
 """`python -m aigate` is `aigate`: the command as a process of its own."""
 
 import atexit
+import gc
 import os
 import sys
 from contextlib import suppress
+
+SELDOM = 50_000  # objects until cycles are looked for: a start makes 40,000, and hardly a cycle
 
 _codes: list[int] = []
 
@@ -16,8 +19,10 @@ def main() -> int:
     """
     # Before anything else is imported: what is registered first is called last. Where somebody came before us (a
     # tracer, a coverage tool), the interpreter ends the long way, so that it is called too.
-    if _is_the_process() and getattr(atexit, "_ncallbacks", lambda: 1)() == 0:
-        atexit.register(_leave)
+    if _is_the_process():
+        gc.set_threshold(SELDOM, *gc.get_threshold()[1:])
+        if getattr(atexit, "_ncallbacks", lambda: 1)() == 0:
+            atexit.register(_leave)
     from aigate.cli.main import main as run
 
     _codes.append(run())

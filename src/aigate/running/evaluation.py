@@ -498,7 +498,7 @@ class _Execution:
         self._plan = plan if settled is None else replace(plan, settled=self._decide)
         self._means, self._writer, self._settled = means, writer, settled
         self._progress, self._looked = progress, looked
-        self._tasks = plan.tasks()
+        self._tasks = self._plan.tasks
         self._found = {result.key: result for result in writer.kept}
         self._not_asked = 0
         self._ended_at: int | None = None
