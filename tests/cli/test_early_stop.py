@@ -179,7 +179,7 @@ def test_a_sample_that_must_pass_and_fails_ends_a_run_at_once(suite):
     assert f"must-pass samples: decided; {200 - requests} of 200 answers not asked" in err
     assert f"over the {requests} of 200 samples that were asked" in err
     next_steps = err[err.index("outcomes:") :]
-    assert "these are not up for averaging" in next_steps
+    assert "what must pass is not up for averaging" in next_steps
     assert "--no-early-stop" not in next_steps
 
 

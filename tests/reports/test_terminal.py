@@ -1,6 +1,7 @@
 """The terminal report: readable at 80 columns without colour, and deaf to what a model wrote."""
 
 import io
+import os
 import re
 
 import pytest
@@ -9,6 +10,7 @@ from rich.cells import cell_len
 from aigate.core.verdict import CheckOutcome, Moved, Reason, Status
 from aigate.reports.story import tell
 from aigate.reports.terminal import console_for, print_story
+from aigate.reports.text import width_for
 
 HOSTILE = "\x1b[2J\x1b]0;owned\x07\x1b[31m\r\x08\x9b31m[bold red]markup[/] :smile: \u202ereversed"
 
@@ -58,6 +60,14 @@ def test_no_colour_is_written_to_a_file_even_when_it_is_forced(failing, monkeypa
 )
 def test_the_width_is_that_of_the_environment_within_bounds(columns, width):
     assert console_for(io.StringIO(), environ_columns=columns).width == width
+
+
+@pytest.mark.parametrize(("size", "width"), [((100, 30), 100), ((30, 30), 30), ((500, 30), 120), ((0, 0), 80)])
+def test_without_it_the_width_is_that_of_the_terminal(monkeypatch, size, width):
+    monkeypatch.setattr(Terminal, "fileno", lambda _: 2, raising=False)
+    monkeypatch.setattr(os, "get_terminal_size", lambda _: os.terminal_size(size))
+    assert width_for(Terminal()) == width
+    assert width_for(io.StringIO()) == 80
 
 
 def test_a_terminal_gets_colour():

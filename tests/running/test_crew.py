@@ -230,7 +230,7 @@ def test_what_the_server_says_of_its_limits_is_heard(target):
         provider = crew_module._RemoteProvider(Limited(), crew, crew_module._Judgements(crew), None)
         assert rate_limits_of(provider) is None
         plan, _ = planned("callable", {"target": target()})
-        await provider.respond(plan.request(plan.tasks()[0]))
+        await provider.respond(plan.request(plan.tasks[0]))
         return rate_limits_of(provider), keeps_deadlines(provider), hasattr(provider, "journal_identity")
 
     told, keeps, journaled = asyncio.run(main())
@@ -255,7 +255,7 @@ def kill_once(name, *, after):
 def test_a_lost_worker_loses_no_answer_and_only_what_it_had_is_asked_again(target, after):
     plan, recipe = planned("callable", {"target": target()}, repeats=3)
     found, staff, crew = run(plan, recipe, "a", "b", "c", record=kill_once("b", after=after))
-    assert sorted(result.key for result in found) == sorted(task.key for task in plan.tasks())
+    assert sorted(result.key for result in found) == sorted(task.key for task in plan.tasks)
     again = staff.total() - len(found)
     assert 0 <= again <= 3  # six are in flight at most, and the least busy of three workers gets the next
     assert sum(result.response.attempts - 1 for result in found) == again

@@ -206,6 +206,7 @@ def decided(evaluation: Evaluation, arguments: argparse.Namespace, context: Cont
     Raises:
         KeyboardInterrupt: Stopped; the run file is resumable.
     """
+    from aigate.cli.output import load
     from aigate.cli.progress import progress_for
     from aigate.cli.rejudging import drifted_metrics, judged_anew
     from aigate.gating.decision import gate
@@ -217,7 +218,9 @@ def decided(evaluation: Evaluation, arguments: argparse.Namespace, context: Cont
     total, looks = conditions.plan.repeats * len(conditions.plan.samples), _told_looks(conditions)
     with progress_for(context.stderr, total=total, planned=looks, quiet=arguments.quiet) as progress:
         looked = None if progress is None else progress.looked
-        candidate = execute(conditions, out, resume=arguments.resume, progress=progress, looked=looked)
+        candidate = execute(
+            conditions, out, resume=arguments.resume, progress=progress, looked=looked, needed_later=load
+        )
     for told in conditions.engine.notes if conditions.engine else ():
         _note(told, context)
     if conditions.budget is not None and conditions.budget.exhausted:

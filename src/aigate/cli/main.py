@@ -91,7 +91,9 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     Raises:
         SystemExit: They are none; what is wrong was said on standard error.
     """
-    parsed, unknown = _parser().parse_known_args(arguments)
+    arguments = sys.argv[1:] if arguments is None else arguments
+    named = arguments[0] if arguments and arguments[0] in COMMANDS else None
+    parsed, unknown = _parser(named).parse_known_args(arguments)
     if unknown:
         parsed.parser.refuse(unknown[0])
     return parsed
@@ -160,7 +162,8 @@ def _stop(_number: int, _frame: FrameType | None) -> None:
     signal.raise_signal(signal.SIGINT)  # asyncio ends its tasks in good order on this one
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(named: str | None = None) -> argparse.ArgumentParser:
+    """The parser of the command that was named, or of all of them."""
     parser = _Parser(
         prog="aigate",
         description="A gate in front of every model, provider or prompt change.",
@@ -170,7 +173,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"aigate {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for name in COMMANDS:
+    for name in COMMANDS if named is None else (named,):
         import_module(f"aigate.cli.{name}").add_parser(commands)
     return parser
 

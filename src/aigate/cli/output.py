@@ -7,6 +7,7 @@ import shlex
 import sys
 from contextlib import suppress
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from aigate.reports.documents import Shown
     from aigate.reports.story import Story
 
-__all__ = ["deliver", "note", "show_story", "shown_of", "write_html"]
+__all__ = ["deliver", "load", "note", "show_story", "shown_of", "write_html"]
 
 
 def deliver(
@@ -75,6 +76,12 @@ def deliver(
     return verdict.exit_code
 
 
+def load() -> None:
+    """Import what `deliver` needs, ahead of time."""
+    for name in ("aigate.reports.documents", "aigate.reports.terminal"):
+        import_module(name)
+
+
 def write_html(path: Path, story: Story, candidate: Run, baseline: Run | None) -> None:
     """Put the HTML report in place, whole."""
     from aigate.files import write_atomically
@@ -87,15 +94,12 @@ def note(text: str, context: Context) -> None:
     """Tell something that changes nothing, wrapped like the verdict."""
     from textwrap import wrap
 
-    from rich.text import Text
+    from aigate.reports.text import printable, width_for
 
-    from aigate.reports.terminal import console_for
-    from aigate.reports.text import printable
-
-    console = console_for(context.stderr, environ_columns=context.environ.get("COLUMNS"))
+    width = width_for(context.stderr, environ_columns=context.environ.get("COLUMNS"))
     with suppress(OSError):  # nobody reads on (`2>&1 | head -1`): what changes nothing does not end the run
-        for line in wrap(printable(f"note: {text}"), console.width):  # rich leaves a space where it breaks a line
-            console.print(Text(line))
+        for line in wrap(printable(f"note: {text}"), width):
+            print(line, file=context.stderr)
 
 
 def show_story(story: Story, context: Context, *, on_stdout: bool = False) -> None:

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from aigate.core.verdict import CheckOutcome, Status
 from aigate.reports.story import Answer, MetricRow, MovedSample, SliceRow, Story, more_moved
-from aigate.reports.text import excerpt, printable
+from aigate.reports.text import excerpt, printable, width_for
 from aigate.reports.words import Change, word_changes
 from aigate.scorers.classification import Confusion
 
@@ -21,7 +21,6 @@ __all__ = ["console_for", "print_story"]
 
 STYLES = {Status.PASS: "green", Status.FAIL: "red", Status.INCONCLUSIVE: "yellow", Status.ERROR: "magenta"}
 MARKS = {Status.PASS: "✓", Status.FAIL: "✗", Status.INCONCLUSIVE: "?", Status.ERROR: "!"}
-WIDEST = 120
 LEAD = 40  # characters shown before the first word that differs
 MARKED = {"same": "", "gone": "red", "new": "green"}
 SHOWN_CLASSES = 8
@@ -29,11 +28,10 @@ SHOWN_CLASSES = 8
 
 def console_for(stream: TextIO, *, environ_columns: str | None = None) -> Console:
     """A console that writes to `stream`: colours only on a terminal, 80 columns where the width is not known."""
+    width = width_for(stream, environ_columns=environ_columns)
     if stream.isatty():
-        console = _Console(file=stream, highlight=False)
-        return console if console.width <= WIDEST else _Console(file=stream, highlight=False, width=WIDEST)
-    width = int(environ_columns) if environ_columns and environ_columns.isdecimal() else 80
-    return _Console(file=stream, highlight=False, width=max(40, min(width, WIDEST)), color_system=None)
+        return _Console(file=stream, highlight=False, width=width)
+    return _Console(file=stream, highlight=False, width=width, color_system=None)
 
 
 class _Console(Console):

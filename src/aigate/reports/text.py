@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import re
 import unicodedata
+from contextlib import suppress
+from typing import TextIO
 
-__all__ = ["excerpt", "printable"]
+__all__ = ["excerpt", "printable", "width_for"]
 
 KEPT = "\n\t"
+WIDEST, NARROWEST, USUAL = 120, 40, 80  # columns
 
 # What a runner of CI jobs takes for a command in the log of a step: `::error ...` at the beginning of a line (GitHub),
 # and `##[error]`, `##vso[...]`, `##teamcity[...]` anywhere (GitHub, Azure, TeamCity).
@@ -27,6 +31,16 @@ def printable(text: str) -> str:
     """
     seen = "".join(character if _harmless(character) else _visible(character) for character in text)
     return _COMMAND.sub(lambda found: _visible(found[0]), seen)
+
+
+def width_for(stream: TextIO, *, environ_columns: str | None = None) -> int:
+    """Columns to write in: 40 to 120 as the environment's COLUMNS says, else the terminal's up to 120, else 80."""
+    if environ_columns and environ_columns.isdecimal():
+        return max(NARROWEST, min(int(environ_columns), WIDEST))
+    if stream.isatty():
+        with suppress(OSError, ValueError):  # a terminal that has no size, or is no file
+            return min(os.get_terminal_size(stream.fileno()).columns, WIDEST) or USUAL
+    return USUAL
 
 
 def excerpt(text: str, limit: int = 400) -> str:

@@ -18,6 +18,7 @@ import time
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from aigate.core.ledger import Outcome
@@ -111,6 +112,7 @@ class Plan:
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     clock: Callable[[], float] = time.monotonic
 
+    @cached_property
     def tasks(self) -> tuple[Task, ...]:
         """Every sample and repeat, done or not, in the order in which they are asked."""
         return schedule(self.samples, self.repeats, looks=self.looks, seed=self.seed, first=self.first)
@@ -198,7 +200,7 @@ async def run_plan(plan: Plan, record: Record, means: Means | None = None) -> Ma
     """
     means = means or Means.of(plan)
     queue = TaskQueue(
-        plan.tasks(),
+        plan.tasks,
         done=plan.done,
         concurrency=plan.concurrency,
         deadline_s=plan.deadline_s,

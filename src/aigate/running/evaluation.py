@@ -60,6 +60,7 @@ __all__ = [
 
 JOURNAL = ".aigate/journal.sqlite"
 JOURNAL_DAYS = 1.0
+FIRST_CALLS_S = 0.05  # after so long the first calls are out
 ENGINES = ("local", "dask")
 
 Progress = Callable[[Result, int, int], None]
@@ -385,6 +386,7 @@ def execute(
     resume: bool = False,
     progress: Progress | None = None,
     looked: Callable[[Looked], None] | None = None,
+    needed_later: Callable[[], object] | None = None,
 ) -> Run:
     """Ask what was prepared, and write the run to `out` as results arrive.
 
@@ -394,6 +396,8 @@ def execute(
         resume: Go on with the run in `out`, under the looks that it was begun with.
         progress: Called per answer with (result, done, total); not for answers that nobody was asked for.
         looked: Called after each planned look; for the one that ends the run, once its last answer is in.
+        needed_later: Imports what the caller needs once the run is over; called in a thread while answers are awaited,
+            or not at all.
 
     Raises:
         UsageError: `out` holds an interrupted run and `resume` is false.
@@ -405,7 +409,9 @@ def execute(
     resume = resume or goes_on(conditions, out)
     if local_path(out) is None:
         upload = Upload.begin(str(out), resume=resume)
-        run = execute(conditions, upload.local, resume=resume, progress=progress, looked=looked)
+        run = execute(
+            conditions, upload.local, resume=resume, progress=progress, looked=looked, needed_later=needed_later
+        )
         return upload.finish(run)
     out = file_of(out)
     with opened_journal(conditions) as journal, RunWriter(out, conditions.header, resume=resume) as writer:
@@ -418,7 +424,7 @@ def execute(
             answered=writer.answered,
         )
         means = Means.of(plan, budget=conditions.budget, journal=journal)
-        with _statistics_loaded_meanwhile(plan):
+        with _loaded_meanwhile(plan, needed_later):
             execution = _Execution(plan, means, writer, conditions.settled, progress, looked)
             anchors = run_to_end(execution.run(conditions.engine))
         return writer.close_run(finished_at=utc_now(), judge_anchors=anchors)
@@ -438,18 +444,25 @@ def goes_on(conditions: Conditions, out: Path | str) -> bool:
 
 
 @contextmanager
-def _statistics_loaded_meanwhile(plan: Plan) -> Iterator[None]:
-    """Import what the gate will need while answers are awaited; where nothing is awaited it would gain nothing."""
+def _loaded_meanwhile(plan: Plan, needed_later: Callable[[], object] | None) -> Iterator[None]:
+    """Import what comes after the run while answers are awaited; where nothing is awaited it would gain nothing."""
     if is_offline(plan.provider) and not plan.judges:
         yield
         return
     from aigate.stats import special
 
-    loading = threading.Thread(target=special.load, name="aigate-statistics")
+    def load() -> None:
+        special.load()
+        if needed_later is not None:
+            needed_later()
+
+    loading = threading.Timer(FIRST_CALLS_S, load)
+    loading.name = "aigate-imports"
     loading.start()
     try:
         yield
     finally:
+        loading.cancel()  # nothing to do with what it began
         loading.join()
 
 
@@ -485,7 +498,7 @@ class _Execution:
         self._plan = plan if settled is None else replace(plan, settled=self._decide)
         self._means, self._writer, self._settled = means, writer, settled
         self._progress, self._looked = progress, looked
-        self._tasks = plan.tasks()
+        self._tasks = self._plan.tasks
         self._found = {result.key: result for result in writer.kept}
         self._not_asked = 0
         self._ended_at: int | None = None

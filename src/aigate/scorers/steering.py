@@ -16,6 +16,7 @@ import re
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import replace
+from functools import cache
 
 from aigate.core.sample import Sample
 from aigate.core.score import ScoreOrNot, Unscored
@@ -96,11 +97,14 @@ def _compiled(phrases: Iterable[str]) -> tuple[re.Pattern[str], ...]:
     return tuple(re.compile(text, re.IGNORECASE | re.MULTILINE) for text in texts)
 
 
-_SIGNS = (
-    ("addresses its judge", _compiled(_ADDRESSED)),
-    ("pretends to end the data", _compiled(_OTHER_MARKS)),
-    ("forges a reply", _compiled(_FORGED)),
-)
+@cache
+def _signs() -> tuple[tuple[str, tuple[re.Pattern[str], ...]], ...]:
+    """What signs tell, and their patterns; compiled when the first answer is read, not by every command."""
+    return (
+        ("addresses its judge", _compiled(_ADDRESSED)),
+        ("pretends to end the data", _compiled(_OTHER_MARKS)),
+        ("forges a reply", _compiled(_FORGED)),
+    )
 
 
 def steering_signs(sample: Sample, output: str) -> tuple[str, ...]:
@@ -156,7 +160,7 @@ def _decoded_tags(text: str) -> str:
 def _spoken(text: str, known: str) -> Iterable[str]:
     """Words and marks meant for a judge, also where they are broken up by what no reader sees."""
     for plain in dict.fromkeys((text, _seen(text), _decoded_tags(text))):
-        for what, (any_of_them, *phrases) in _SIGNS:
+        for what, (any_of_them, *phrases) in _signs():
             if any_of_them.search(plain):
                 folded = normalised(known)
                 matches = (found[0] for phrase in phrases for found in phrase.finditer(plain))

@@ -110,7 +110,7 @@ class MustPass(ConfiguredCheck):
             of = f"{len({result.sample_id for result in failed})} of {tagged} samples"
             text = f"{of} tagged '{self.tag}' miss {metric} >= {self.at_least:g}: {ids}"
             return Status.FAIL, (
-                reason("must-pass", text, "these are not up for averaging: fix them or take the tag off"),
+                reason("must-pass", text, "what must pass is not up for averaging: fix it or take the tag off"),
             )
         if missing:
             text = f"{len(missing)} scores of samples tagged '{self.tag}' are missing"
