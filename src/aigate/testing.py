@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import hashlib
 import hmac
 import json
 import re
@@ -28,6 +29,7 @@ from urllib.parse import parse_qsl, urlsplit
 from aigate.core.response import Fault, FaultKind, Response
 from aigate.core.sample import Message, Sample
 from aigate.core.score import MetricSpec, Score, ScoreOrNot, Unscored
+from aigate.core.vectors import Vector, packed, refuse_unsound
 from aigate.core.version import VersionId
 from aigate.errors import CallError
 from aigate.providers.base import Request
@@ -51,6 +53,7 @@ __all__ = [
     "corrupt_run",
     "echo",
     "fake_judge_identity",
+    "fake_vector",
     "judged_scorer",
     "main",
     "stalling",
@@ -62,6 +65,7 @@ SECRET_HEADERS = frozenset({"authorization", "api-key", "x-api-key", "cookie"})
 REDACTED = "[redacted]"
 PROMPT = "prompt"  # the rule for what no scorer of ours made
 T = TypeVar("T")
+FAKE_DIMENSIONS = 32
 DIGEST = r"(sha256:)([0-9a-f])(?=[0-9a-f]{63}\b)"
 
 
@@ -189,9 +193,11 @@ class FakeJudge:
         rules: By the question's name, a rule or the reply itself: a mapping (sent as JSON), a text (sent as it is), or,
             over HTTP, a `Reply` (a refusal, an HTTP error, a hang). The rule `prompt` is for the prompts of other
             libraries: it gets one as `data["prompt"]`.
+        vector: The vector of a text, where it is asked for embeddings.
 
     Attributes:
         asked: Every question so far, in order.
+        embedded: Every request for embeddings so far: its texts.
 
     >>> judge = FakeJudge({"demo_grade": {"grade": 1}})
     >>> question = Question("demo_grade", "Grade it.", {"answer": "yes"}, {"type": "object"})
@@ -199,13 +205,22 @@ class FakeJudge:
     1
     """
 
-    def __init__(self, rules: Mapping[str, JudgeRule | JudgeReply | Reply]) -> None:
+    def __init__(
+        self,
+        rules: Mapping[str, JudgeRule | JudgeReply | Reply],
+        *,
+        vector: Callable[[str], Sequence[float]] | None = None,
+    ) -> None:
         self._rules = rules
+        self._vector = vector or fake_vector
         self.asked: list[JudgeAsked] = []
+        self.embedded: list[tuple[str, ...]] = []
 
     def __call__(self, request: RequestSeen) -> Reply:
         """The reply to a request over HTTP: `LoopbackServer(judge)`."""
         body = request.body if isinstance(request.body, dict) else {}
+        if request.path.endswith("/embeddings"):
+            return Reply.embeddings(self.vectors(_texts_in(body)))
         found = self.reply(body.get("messages") or body.get("input") or [])
         return found if isinstance(found, Reply) else Reply.text(_reply_text(found))
 
@@ -221,6 +236,11 @@ class FakeJudge:
             raise ValueError(f"the fake judge has no rule for '{asked.question}': it has {', '.join(self._rules)}")
         rule = self._rules[asked.question]
         return rule(asked) if callable(rule) else rule
+
+    def vectors(self, texts: Sequence[str]) -> list[Vector]:
+        """The vectors of some texts."""
+        self.embedded.append(tuple(texts))
+        return [tuple(self._vector(text)) for text in texts]
 
     def access(self, judge: Judge | None = None) -> FakeAccess:
         """A way to ask it without HTTP, for a unit test of a scorer."""
@@ -319,11 +339,45 @@ class FakeAccess:
         refused = found.kind == "refusal"
         return Response(found.output, finish_reason=found.finish_reason, refusal=refused)
 
+    async def embed(self, texts: Sequence[str]) -> Sequence[Vector]:
+        """See `JudgeAccess.embed`."""
+        vectors = self._fake.vectors(texts)
+        try:
+            refuse_unsound(vectors, count=len(texts))
+        except ValueError as error:
+            raise JudgeError(f"the embeddings cannot be used: {error}") from None
+        return vectors
+
 
 def fake_judge_identity(**fields: Any) -> Judge:
     """A judge that no endpoint stands behind, for `ScorerSettings(judge=...)` in unit tests."""
     given = {"version": "fake-judge/1/v1", "provider": {"name": "fake"}, **fields}
     return Judge(**{**given, "version": VersionId.parse(str(given["version"]))})
+
+
+def fake_embeddings_identity(**fields: Any) -> Judge:
+    """An embedding model that no endpoint stands behind, likewise."""
+    given = {"version": "fake-embeddings/1/v1", "provider": {"name": "fake", "api": "embeddings"}, "steering": "flag"}
+    return fake_judge_identity(**{**given, **fields})
+
+
+def fake_vector(text: str, dimensions: int = FAKE_DIMENSIONS) -> Vector:
+    """A vector of a text that is the same on every machine: the sum of one drawn for each of its words.
+
+    Texts that share words point the same way; which words are alike it does not know.
+
+    Args:
+        text: Any; upper and lower case are one.
+        dimensions: How many numbers.
+    """
+    drawn = [_of_word(word, dimensions) for word in re.findall(r"\w+", text.casefold())]
+    summed = tuple(map(sum, zip(*drawn, strict=True)))
+    return summed if any(summed) else _of_word("", dimensions)  # a text without words has a direction too
+
+
+def _of_word(word: str, dimensions: int) -> Vector:
+    digest = hashlib.shake_256(word.encode("utf-8", "surrogatepass")).digest(dimensions)
+    return tuple(byte - 127.5 for byte in digest)
 
 
 def judged_scorer(name: str, *, judge: Judge | None = None, argument: str = "", **options: Any) -> JudgedScorer:
@@ -375,6 +429,8 @@ class RequestSeen:
         messages = body.get("messages") or body.get("input") or []
         if isinstance(messages, str):
             return messages
+        if all(isinstance(text, str) for text in messages):
+            return str(messages[-1]) if messages else ""
         found = (m for m in reversed(messages) if isinstance(m, dict) and m.get("role") == "user")
         return _content_text(next(found, {}).get("content"))
 
@@ -399,9 +455,10 @@ class Reply:
         content_type: Of the raw body.
         after_chunks: Content chunks before a cut.
         tidy: True when a cut ends the HTTP body as if it were whole.
+        vectors: Embeddings, in the order of the texts.
     """
 
-    kind: Literal["text", "refusal", "status", "raw", "hang", "cut"]
+    kind: Literal["text", "refusal", "embeddings", "status", "raw", "hang", "cut"]
     output: str = ""
     latency_s: float = 0.0
     ttft_s: float | None = None
@@ -416,6 +473,7 @@ class Reply:
     content_type: str = "application/json"
     after_chunks: int = 0
     tidy: bool = False
+    vectors: Sequence[Sequence[float]] = ()
 
     @classmethod
     def text(
@@ -447,6 +505,20 @@ class Reply:
     def refusal(cls, text: str, *, latency_s: float = 0.0) -> Self:
         """An answer that the model marks as a refusal."""
         return cls("refusal", output=text, latency_s=latency_s)
+
+    @classmethod
+    def embeddings(
+        cls,
+        vectors: Sequence[Sequence[float]],
+        *,
+        latency_s: float = 0.0,
+        served_model: str | None = None,
+        input_tokens: int | None = None,
+    ) -> Self:
+        """The vectors of the texts that were sent, in the encoding that was asked for."""
+        return cls(
+            "embeddings", latency_s=latency_s, served_model=served_model, input_tokens=input_tokens, vectors=vectors
+        )
 
     @classmethod
     def status(
@@ -534,8 +606,9 @@ def stalling(
 class LoopbackServer:
     """An OpenAI-compatible HTTP server on 127.0.0.1, in a thread of its own.
 
-    Speaks `POST .../chat/completions` and `POST .../responses` (streamed and not) and `GET .../models`, under any
-    prefix, so that Azure-style paths work too. Every request is recorded; only POSTs are scripted.
+    Speaks `POST .../chat/completions` and `POST .../responses` (streamed and not), `POST .../embeddings` and
+    `GET .../models`, under any prefix, so that Azure-style paths work too. Every request is recorded; only POSTs are
+    scripted. Where the script answers a text to a request for embeddings, these are `fake_vector` of what was sent.
 
     Args:
         script: What to answer. A sequence that has run out answers 400 `script_exhausted`.
@@ -825,6 +898,13 @@ def _model_list(models: Sequence[str]) -> bytes:
     return json.dumps({"object": "list", "data": rows}).encode()
 
 
+def _texts_in(body: Mapping[str, Any]) -> list[str]:
+    """What is to be embedded: one text or several, each as it stands or as the numbers of its tokens."""
+    given = body.get("input")
+    texts = given if isinstance(given, list) and not all(isinstance(part, int) for part in given) else [given]
+    return [text if isinstance(text, str) else " ".join(map(str, text or ())) for text in texts]
+
+
 def _content_text(content: Any) -> str:
     if isinstance(content, str):
         return content
@@ -1006,11 +1086,31 @@ class _Responses(_Dialect):
         return [_named_event({"type": f"response.{whole['status']}", "sequence_number": 3, "response": whole})]
 
 
+class _Embeddings(_Dialect):
+    def body(self, reply: Reply, seen: RequestSeen) -> dict[str, Any]:
+        texts = _texts_in(seen.body)
+        vectors: Sequence[Sequence[float]] = reply.vectors
+        if reply.kind != "embeddings":
+            vectors = [fake_vector(text, seen.body.get("dimensions") or FAKE_DIMENSIONS) for text in texts]
+        as_text = seen.body.get("encoding_format") == "base64"
+        rows = [
+            {"object": "embedding", "index": place, "embedding": packed(vector) if as_text else list(vector)}
+            for place, vector in enumerate(vectors)
+        ]
+        words = sum(len(text.split()) for text in texts)
+        used = words if reply.input_tokens is None else reply.input_tokens
+        usage = {"prompt_tokens": used, "total_tokens": used}
+        model = reply.served_model or seen.body.get("model")
+        return {"object": "list", "data": rows, "model": model, "usage": usage}
+
+
 def _dialect_of(seen: RequestSeen) -> _Dialect | None:
     if seen.method != "POST":
         return None
     if seen.path.endswith("/chat/completions"):
         return _Chat()
+    if seen.path.endswith("/embeddings"):
+        return _Embeddings()
     return _Responses() if seen.path.endswith("/responses") else None
 
 

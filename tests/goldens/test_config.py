@@ -190,6 +190,12 @@ def test_the_judge_is_read(tmp_path):
         ("timeout-s = 0", "judge.timeout-s"),
         ("parameters = { model = 'x' }", "judge.parameters.model: is set by the gate"),
         ("served-models = 'x'", "judge.served-models"),
+        ("embeddings = 1", "judge.embeddings: got 1, expected a version or a table"),
+        ("embeddings = 'e/1'", "judge.embeddings.version"),
+        ("embeddings = {}", "judge.embeddings: names no version"),
+        ("embeddings = { version = 'e/1/v1', reply = 'text' }", "judge.embeddings: unknown key 'reply'"),
+        ("embeddings = { version = 'e/1/v1', embeddings = 'e/1/v1' }", "judge.embeddings: unknown key 'embeddings'"),
+        ("embeddings = { version = 'e/1/v1', parameters = { model = 'x' } }", "judge.embeddings.parameters.model"),
     ],
 )
 def test_a_wrong_judge_is_refused(tmp_path, line, told):

@@ -10,6 +10,7 @@ import pytest
 
 from aigate.core.response import FaultKind
 from aigate.core.sample import Sample
+from aigate.core.vectors import vectors_in
 from aigate.core.version import VersionId
 from aigate.errors import CallError, ProviderConfigError
 from aigate.providers.base import ProviderSettings, Request, make_provider
@@ -679,7 +680,7 @@ class TestOptions:
     @pytest.mark.parametrize(
         ("options", "says"),
         [
-            ({"api": "completions"}, '"chat" or "responses"'),
+            ({"api": "completions"}, '"chat", "responses" or "embeddings"'),
             ({"stream": "yes"}, "true or false"),
             ({"model": "{modle}"}, "unknown placeholder {modle}"),
             ({"model": "{model.__class__}"}, "unknown placeholder"),
@@ -722,3 +723,78 @@ class TestOptions:
 def test_the_default_script_of_the_server_is_what_these_tests_rely_on():
     with LoopbackServer(echo) as server:
         assert respond(provider_for(server, stream=False)).output == MESSAGES[-1]["content"]
+
+
+TEXTS = ({"role": "user", "content": "red wine"}, {"role": "user", "content": "a lorry"})
+
+
+@pytest.mark.parametrize("encoding", ["base64", "float"])
+def test_texts_are_embedded_in_either_encoding(encoding):
+    vectors = [(1.0, 0.5), (-0.25, 2.0)]
+    reply = Reply.embeddings(vectors, served_model="served", input_tokens=7)
+    response, seen = asked(reply, messages=TEXTS, parameters={"encoding_format": encoding}, api="embeddings")
+    assert vectors_in(response.output, count=2) == tuple(vectors)
+    assert (response.served_model, response.input_tokens, response.output_tokens) == ("served", 7, 0)
+    assert seen.path == "/v1/embeddings"
+    assert seen.body == {"input": ["red wine", "a lorry"], "model": "gpt-4o-2024-11-20", "encoding_format": encoding}
+
+
+def test_embeddings_are_asked_for_in_base64_with_the_dimensions_of_the_suite():
+    response, seen = asked(Reply.text(""), messages=TEXTS, parameters={"dimensions": 5}, api="embeddings")
+    assert (seen.body["encoding_format"], seen.body["dimensions"]) == ("base64", 5)
+    assert len(vectors_in(response.output, count=2)[0]) == 5
+
+
+def embeddings_body(*rows):
+    return Reply.raw(json.dumps({"object": "list", "data": list(rows), "model": "m"}).encode())
+
+
+def row(index, embedding):
+    return {"object": "embedding", "index": index, "embedding": embedding}
+
+
+BAD_EMBEDDINGS = {
+    "none": embeddings_body(),
+    "one of two": embeddings_body(row(0, [1.0])),
+    "one too many": embeddings_body(row(0, [1.0]), row(1, [1.0]), row(2, [1.0])),
+    "a place twice": embeddings_body(row(0, [1.0]), row(0, [1.0])),
+    "no place": embeddings_body({"embedding": [1.0]}, row(1, [1.0])),
+    "a place beyond": embeddings_body(row(0, [1.0]), row(2, [1.0])),
+    "lengths that differ": embeddings_body(row(0, [1.0]), row(1, [1.0, 2.0])),
+    "not a number": embeddings_body(row(0, [float("nan")]), row(1, [1.0])),
+    "infinite": embeddings_body(row(0, [float("inf")]), row(1, [1.0])),
+    "beyond 32 bits": embeddings_body(row(0, [1e300]), row(1, [1.0])),
+    "zeros": embeddings_body(row(0, [0.0]), row(1, [1.0])),
+    "empty": embeddings_body(row(0, []), row(1, [])),
+    "a text": embeddings_body(row(0, ["1.0"]), row(1, ["1.0"])),
+    "truth": embeddings_body(row(0, [True]), row(1, [True])),
+    "no base64": embeddings_body(row(0, "*"), row(1, "*")),
+    "half a float": embeddings_body(row(0, "AAA="), row(1, "AAA=")),
+    "null": embeddings_body(row(0, None), row(1, None)),
+    "no rows": embeddings_body(1, 2),
+    "a completion": Reply.raw(b'{"choices": []}'),
+}
+
+
+@pytest.mark.parametrize("reply", BAD_EMBEDDINGS.values(), ids=BAD_EMBEDDINGS)
+def test_embeddings_that_cannot_be_used_are_a_bad_response(reply):
+    with pytest.raises(CallError) as caught:
+        asked(reply, messages=TEXTS, api="embeddings")
+    assert caught.value.kind is FaultKind.BAD_RESPONSE
+
+
+def test_embeddings_of_another_length_than_was_asked_for_are_a_bad_response():
+    with pytest.raises(CallError, match="expected 3") as caught:
+        asked(Reply.embeddings([(1.0, 0.0)] * 2), messages=TEXTS, parameters={"dimensions": 3}, api="embeddings")
+    assert caught.value.kind is FaultKind.BAD_RESPONSE
+
+
+def test_embeddings_out_of_order_are_put_in_their_places():
+    response, _ = asked(embeddings_body(row(1, [2.0]), row(0, [1.0])), messages=TEXTS, api="embeddings")
+    assert vectors_in(response.output, count=2) == ((1.0,), (2.0,))
+
+
+def test_only_texts_can_be_embedded():
+    picture = {"role": "user", "content": [{"type": "text", "text": "x"}]}
+    with pytest.raises(ProviderConfigError, match="only texts"):
+        asked(Reply.text(""), messages=(picture,), api="embeddings")

@@ -1,7 +1,7 @@
 """Judges are asked through limiter, retries, budget and journal; a reply that cannot be used never becomes a score."""
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 
@@ -10,6 +10,7 @@ from aigate.core.response import Response
 from aigate.core.run import JudgeUse
 from aigate.core.sample import Sample
 from aigate.core.score import MetricSpec, Score, Unscored
+from aigate.core.vectors import cosine
 from aigate.core.version import VersionId
 from aigate.errors import CannotJudgeError, ScoringError, UsageError
 from aigate.providers.base import ProviderSettings, Request, make_provider
@@ -17,7 +18,7 @@ from aigate.running.asking import RetryPolicy
 from aigate.running.budget import Budget, Caps
 from aigate.running.engine import Means, Plan, run_plan
 from aigate.running.journal import Journal
-from aigate.running.judging import JudgePlan, mean_of
+from aigate.running.judging import JudgePlan, estimate_judging, mean_of
 from aigate.running.prices import Price
 from aigate.scorers.judge import Judge, Question, UnusableReplyError
 from aigate.testing import FakeJudge, LoopbackServer, Reply
@@ -396,3 +397,129 @@ def test_both_budgets_count_as_one():
 
 def make_request():
     return Request(Sample("s", "q"), messages=({"role": "user", "content": "q"},))
+
+
+# Embeddings: the same limiter, retries, budget and journal, another API.
+
+
+@dataclass(frozen=True)
+class Alike(Demo):
+    """How alike the answer and "wine" are, by what is embedded; asks the judge nothing, or its question besides."""
+
+    asks: bool = False
+
+    def questions(self, sample, output):
+        return super().questions(sample, output) if self.asks else ()
+
+    def embedded(self, sample, output):
+        return [[output, "wine"]]
+
+    async def judge(self, sample, response, access):
+        one, other = await access.embed([response.output, "wine"])
+        if self.asks:
+            await access.ask(*super().questions(sample, response.output), grade_of)
+        return Score(max(0.0, cosine(one, other)), "compared", details={"dimensions": len(one)})
+
+
+def embeddings_of(server, **fields):
+    return judge_of(server, options={"api": "embeddings"}, **fields)
+
+
+def run_alike(server, samples=("a",), *, scorer=None, plan=None, output="white wine", budget=None, journal=None):
+    scorer = scorer or Alike()
+    judged = Plan(
+        samples=[Sample(name, f"question {name}") for name in samples],
+        repeats=1,
+        render=lambda sample: ({"role": "user", "content": sample.text},),
+        parameters={},
+        provider=Answers(output),
+        scorers=[scorer],
+        judges={"demo": plan or embeddings_of(server)},
+    )
+    recorded = []
+    means = Means.of(judged, budget=budget, journal=journal)
+    asyncio.run(run_plan(judged, lambda result, sample: recorded.append(result), means))
+    return recorded
+
+
+@pytest.mark.parametrize("transport", ["auto", "sdk"])
+def test_texts_are_embedded_over_http_and_counted(transport):
+    judge = FakeJudge({}, vector={"white wine": (3.0, 4.0), "wine": (3.0, 0.0)}.__getitem__)
+    with LoopbackServer(judge) as server:
+        plan = judge_of(server, options={"api": "embeddings", "transport": transport}, price=Price(1.0, 9.0, "given"))
+        [result] = run_alike(server, plan=plan)
+    assert result.scores["demo"] == Score(0.6, "compared", details={"dimensions": 2})
+    use = result.judging["demo"]
+    assert (use.calls, use.input_tokens, use.output_tokens, use.served_models) == (1, 3, 0, ("j-1",))
+    assert use.cost_usd == pytest.approx(3e-6)
+    assert judge.embedded == [("white wine", "wine")]
+
+
+UNUSABLE_VECTORS = {
+    "one of two": Reply.embeddings([(1.0, 0.0)]),
+    "lengths that differ": Reply.embeddings([(1.0, 0.0), (1.0,)]),
+    "not a number": Reply.embeddings([(float("nan"), 0.0), (1.0, 0.0)]),
+    "zeros": Reply.embeddings([(0.0, 0.0), (1.0, 0.0)]),
+    "prose": Reply.raw(b"<html>", content_type="text/html"),
+    "refused": Reply.status(400, "too long"),
+    "down": Reply.status(503, "down"),
+}
+
+
+@pytest.mark.parametrize("reply", UNUSABLE_VECTORS.values(), ids=UNUSABLE_VECTORS)
+def test_embeddings_that_cannot_be_used_are_a_judge_error_and_not_kept(reply, journal):
+    with LoopbackServer(lambda _: reply) as server:
+        [result] = run_alike(server, journal=journal)
+    assert result.outcome is Outcome.JUDGE_ERROR
+    with LoopbackServer(lambda _: Reply.embeddings([(1.0, 0.0)] * 2)) as server:
+        [result] = run_alike(server, journal=journal)
+        assert len(server.requests) == 1
+    assert result.scores["demo"].value == 1.0
+
+
+def test_vectors_of_another_length_than_the_first_of_the_run_are_a_judge_error():
+    replies = [Reply.embeddings([(1.0, 0.0)] * 2), Reply.embeddings([(1.0, 0.0, 0.0)] * 2)]
+    with LoopbackServer(replies) as server:
+        results = run_alike(server, ["a", "b"], plan=embeddings_of(server, concurrency=1))
+    assert sorted(result.outcome for result in results) == [Outcome.JUDGE_ERROR, Outcome.SCORED]
+
+
+def test_what_is_embedded_twice_costs_once_whoever_asks(journal):
+    judge = FakeJudge({"demo_grade": {"grade": 1}})
+    with LoopbackServer(judge) as server:
+        [first] = run_alike(server, journal=journal)
+        both = judge_of(server)
+        both = replace(both, embeddings=embeddings_of(server))
+        [again] = run_alike(server, scorer=Alike(asks=True), plan=both, journal=journal)
+        run_alike(server, plan=embeddings_of(server, parameters={"dimensions": 32}), journal=journal)
+        run_alike(server, output="red wine", journal=journal)
+    assert first.scores == again.scores
+    assert (first.judging["demo"].from_journal, again.judging["demo"].from_journal) == (0, 1)
+    assert judge.embedded == [("white wine", "wine")] * 2 + [("red wine", "wine")]
+
+
+def test_a_cap_on_tokens_counts_what_is_embedded_and_nothing_that_is_written():
+    with LoopbackServer() as server:
+        # The answer is reserved 263 tokens, the texts 12: a text that a judge might write would be above.
+        [result] = run_alike(server, budget=Budget(Caps(tokens=280)))
+        [capped] = run_alike(server, budget=Budget(Caps(tokens=270)))
+    assert result.outcome is Outcome.SCORED
+    assert capped.outcome is Outcome.BUDGET
+
+
+def test_a_judge_without_an_embedding_model_embeds_nothing():
+    with LoopbackServer() as server:
+        [result] = run_alike(server, plan=judge_of(server))
+    assert result.scores["demo"].explanation == "judge 'demo': no embedding model is named"
+
+
+def test_the_estimate_tells_questions_and_embeddings_apart():
+    with LoopbackServer() as server:
+        both = replace(judge_of(server), embeddings=embeddings_of(server, price=Price(1.0, 1.0, "given")))
+        asked, embedded = estimate_judging(
+            [Alike(asks=True)], {"demo": both}, [Sample("a", "?"), Sample("b", "?")], repeats=3, most_repeats=3
+        )
+    assert (asked.calls, embedded.calls) == (6, 6)
+    assert embedded.output_tokens == 0 < asked.output_tokens
+    assert embedded.input_tokens > 0
+    assert embedded.cost_usd == pytest.approx(embedded.input_tokens / 1e6)

@@ -22,6 +22,7 @@ from aigate.goldens.strict_yaml import strict_yaml
 __all__ = [
     "ABOVE_ZERO",
     "DEFAULTS",
+    "EMBEDDINGS_RULES",
     "JUDGE_DEFAULTS",
     "JUDGE_RULES",
     "MAX_REPEATS",
@@ -338,9 +339,22 @@ def judge_table(where: str, given: Any) -> dict[str, Any]:
     table = {"version": given} if isinstance(given, str) else given
     if not isinstance(table, dict):
         raise ConfigError(f"{where}: got {json_type(given)}, expected a version or a table", hint=_JUDGE_HINT)
-    refuse_unknown(table, JUDGE_RULES, where=where, kind="keys", error=ConfigError)
+    read = _model_table(where, table, JUDGE_RULES)
+    return {**read, _EMBEDS: _embeddings(f"{where}.{_EMBEDS}", read[_EMBEDS])} if _EMBEDS in read else read
+
+
+def _embeddings(where: str, given: Any) -> dict[str, Any]:
+    """Which model embeds: the key `embeddings` of a judge's table, which may name a version only."""
+    table = _model_table(where, {"version": given} if isinstance(given, str) else given, EMBEDDINGS_RULES)
+    if "version" not in table:
+        raise ConfigError(f"{where}: names no version", hint='e.g. embeddings = "text-embedding/3-small/v1"')
+    return table
+
+
+def _model_table(where: str, table: dict[str, Any], rules: Mapping[str, Rule]) -> dict[str, Any]:
+    refuse_unknown(table, rules, where=where, kind="keys", error=ConfigError)
     for key, value in table.items():
-        if defect := JUDGE_RULES[key].defect(value):
+        if defect := rules[key].defect(value):
             raise ConfigError(f"{where}.{key}: {defect}")
     if "version" in table:
         _parsed_version(f"{where}.version", table["version"])
@@ -438,6 +452,7 @@ RULES: Mapping[str, Rule] = MappingProxyType(
 )
 """What each key of `suite.toml` but `version` may hold."""
 
+_EMBEDS = "embeddings"
 JUDGE_RULES: Mapping[str, Rule] = MappingProxyType(
     {
         "version": TEXT,
@@ -458,9 +473,15 @@ JUDGE_RULES: Mapping[str, Rule] = MappingProxyType(
         "requests-per-minute": ABOVE_ZERO,
         "tokens-per-minute": ABOVE_ZERO,
         "price": TEXT,
+        _EMBEDS: Rule("a version or a table", lambda value: isinstance(value, dict) or _is_text(value)),
     }
 )
 """What each key of `[judge]` may hold."""
+
+EMBEDDINGS_RULES: Mapping[str, Rule] = MappingProxyType(
+    {key: rule for key, rule in JUDGE_RULES.items() if key not in {_EMBEDS, "repeats", "reasks", "reply", "steering"}}
+)
+"""What each key of `embeddings` in `[judge]` may hold."""
 
 _JUDGE_HINT = 'e.g. judge = "gpt-4o-mini/2024-07-18/v1"'
 _KEYS = ("version", *RULES)

@@ -52,6 +52,8 @@ class Request:
         parameters: Request parameters: those of the suite and of the prompt file (temperature, max_tokens, ...).
         repeat: Which answer to this sample it is, from 0.
         timeout_s: Seconds this attempt may take.
+        embeds: True where the texts of the messages are to be made into vectors: nothing is written, so nothing but
+            what is sent is paid for.
     """
 
     sample: Sample
@@ -59,6 +61,7 @@ class Request:
     parameters: Mapping[str, Any] = field(default_factory=dict)
     repeat: int = 0
     timeout_s: float = 60.0
+    embeds: bool = False
 
 
 @dataclass(frozen=True, slots=True)

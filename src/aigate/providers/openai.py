@@ -19,13 +19,14 @@ from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from functools import cache, cached_property
 from ipaddress import ip_address
-from typing import Any, Literal, NoReturn, TypeVar, cast
+from typing import Any, Literal, NoReturn, TypeVar, cast, get_args
 from urllib.parse import parse_qsl, urlsplit, urlunsplit
 from urllib.request import getproxies_environment
 
 from aigate.core.digest import canonical_json, sha256_text
 from aigate.core.registry import nearest
 from aigate.core.response import FaultKind, Response
+from aigate.core.vectors import Vector, refuse_unsound, unpacked, vectors_text
 from aigate.core.version import VersionId
 from aigate.errors import CallError, ProviderConfigError
 from aigate.providers.base import ProviderSettings, RateLimits, Request
@@ -59,7 +60,7 @@ FILTER_CODES = frozenset({"content_filter", "content_policy_violation", "respons
 _STREAMING = frozenset({"stream", "stream_options"})
 QUOTA_CODES = frozenset({"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"})
 
-Api = Literal["chat", "responses"]
+Api = Literal["chat", "responses", "embeddings"]
 Transport = Literal["auto", "direct", "sdk"]
 T = TypeVar("T")
 
@@ -73,7 +74,7 @@ class Endpoint:
         base_url: The API's base URL.
         key: The key; never shown.
         key_origin: The environment variable it came from, for messages.
-        api: Chat Completions or Responses.
+        api: Chat Completions, Responses, or Embeddings.
         stream: Whether answers are streamed: only then the time to the first token is known.
         api_version: Azure's; empty anywhere else.
         organization: Sent as a header; empty for none.
@@ -102,6 +103,8 @@ class OpenAIProvider:
 
     Request parameters go out as they are. Those that the SDK's method does not know by name go into the body too. For
     the Responses API, `max_tokens` and `max_completion_tokens` become `max_output_tokens`; nothing else is renamed.
+    The Embeddings API gets the text of each message, and its answer's output is their vectors
+    (`aigate.core.vectors.vectors_in`): one for each text, in order, sound, or else the answer is a bad one.
     Proxies and certificates are those of the SDK's HTTP client.
 
     Args:
@@ -197,6 +200,8 @@ class OpenAIProvider:
         messages = [dict(message) for message in request.messages]
         if self.endpoint.api == "responses":
             return {**self._frame, "input": [_input_item(message) for message in messages]}
+        if self.endpoint.api == "embeddings":
+            return {**self._frame, "input": [_text_of(message) for message in messages]}
         return {**self._frame, "messages": messages}
 
     async def _connected(self) -> Any:
@@ -232,13 +237,12 @@ class OpenAIProvider:
 
     async def _answered_directly(self, client: DirectClient, body: Mapping[str, Any]) -> Response:
         watch = _Watch(self._clock, self._clock())
-        chat = self.endpoint.api == "chat"
         if not self.endpoint.stream:
             reply = await client.post(body)
             watch.stop()
             self._note_limits(reply.headers)
-            whole = _json_body(reply.content)
-            return _chat_response(whole, watch) if chat else _responses_response(whole, watch)
+            return self._whole(reply.content, body, watch)
+        chat = self.endpoint.api == "chat"
         async with client.stream(body) as (headers, events):
             self._note_limits(headers)
             return await (_chat_stream(events, watch) if chat else _responses_stream(events, watch))
@@ -274,13 +278,19 @@ class OpenAIProvider:
         # Raw: the SDK's models are built on first use, for 0.4 s in the middle of a timed answer, and check nothing.
         raw = await method(**arguments, timeout=timeout)
         self._note_limits(raw.headers)
-        chat = self.endpoint.api == "chat"
         if not self.endpoint.stream:
             watch.stop()
-            body = _json_body(raw.content)
-            return _chat_response(body, watch) if chat else _responses_response(body, watch)
+            return self._whole(raw.content, arguments, watch)
+        chat = self.endpoint.api == "chat"
         async with raw.parse(to=AsyncStream[object]) as events:
             return await (_chat_stream(events, watch) if chat else _responses_stream(events, watch))
+
+    def _whole(self, content: bytes, asked: Mapping[str, Any], watch: _Watch) -> Response:
+        """An answer that was not streamed."""
+        body = _json_body(content)
+        if self.endpoint.api == "embeddings":
+            return _embeddings_response(body, asked, watch)
+        return _chat_response(body, watch) if self.endpoint.api == "chat" else _responses_response(body, watch)
 
     def _without_secrets(self, error: CallError) -> CallError:
         """The error, with the key and secret headers blotted out, which some servers echo."""
@@ -294,11 +304,12 @@ class OpenAIProvider:
 def from_settings(settings: ProviderSettings) -> OpenAIProvider:
     """Make the provider from its options.
 
-    Options: `api` ("chat" or "responses"), `model` (a template of {model}, {provider_version}, {prompt_version}),
-    `base-url` (else AIGATE_BASE_URL, OPENAI_BASE_URL), `api-key-env` (the variable that holds the key; "" for a server
-    without keys), `stream`, `organization`, `project`, `api-version` (Azure), `default-headers` (values may be
-    "env:NAME"), `default-query`, `transport` ("auto", "direct" or "sdk"). The environment is `settings.environ`, never
-    the process's own; only proxies and certificates are looked for there, as the SDK's HTTP client does it.
+    Options: `api` ("chat", "responses", or "embeddings" for texts as vectors), `model` (a template of {model},
+    {provider_version}, {prompt_version}), `base-url` (else AIGATE_BASE_URL, OPENAI_BASE_URL), `api-key-env` (the
+    variable that holds the key; "" for a server without keys), `stream`, `organization`, `project`, `api-version`
+    (Azure), `default-headers` (values may be "env:NAME"), `default-query`, `transport` ("auto", "direct" or "sdk"). The
+    environment is `settings.environ`, never the process's own; only proxies and certificates are looked for there, as
+    the SDK's HTTP client does it.
 
     Raises:
         ProviderConfigError: An unknown option, a wrong value, or no key.
@@ -306,8 +317,8 @@ def from_settings(settings: ProviderSettings) -> OpenAIProvider:
     settings.only("openai", *OPTIONS)
     options = settings.options
     api = options.get("api", "chat")
-    if api not in {"chat", "responses"}:
-        raise _wrong_option("api", api, '"chat" or "responses"')
+    if api not in get_args(Api):
+        raise _wrong_option("api", api, '"chat", "responses" or "embeddings"')
     base_url, given = _base_url(settings)
     key, origin = _key(settings, base_url=base_url if given else "")
     return OpenAIProvider(
@@ -317,7 +328,7 @@ def from_settings(settings: ProviderSettings) -> OpenAIProvider:
             key=key,
             key_origin=origin,
             api=cast("Api", api),
-            stream=_stream(options),
+            stream=_stream(options) and api != "embeddings",  # vectors come all at once
             api_version=_text_option(options, "api-version", ""),
             organization=_text_option(options, "organization", ""),
             project=_text_option(options, "project", ""),
@@ -482,7 +493,7 @@ def _new_client(endpoint: Endpoint) -> Any:
 
 def _direct_client(endpoint: Endpoint) -> DirectClient:
     named = {"OpenAI-Organization": endpoint.organization, "OpenAI-Project": endpoint.project}
-    path = "chat/completions" if endpoint.api == "chat" else "responses"
+    path = "chat/completions" if endpoint.api == "chat" else endpoint.api
     parts = urlsplit(endpoint.base_url)
     query = {**dict(parse_qsl(parts.query)), **endpoint.query}
     return DirectClient(
@@ -511,7 +522,7 @@ def _without_environment(client: Any, endpoint: Endpoint) -> Any:
 
 
 def _method(client: Any, api: Api) -> Any:
-    resource = client.chat.completions if api == "chat" else client.responses
+    resource = client.chat.completions if api == "chat" else getattr(client, api)
     return resource.with_raw_response.create
 
 
@@ -523,6 +534,8 @@ def _frame(parameters: Mapping[str, Any], endpoint: Endpoint) -> dict[str, Any]:
     """
     whole = dict(parameters)
     _check_parameters(whole)
+    if endpoint.api == "embeddings":
+        return {"encoding_format": "base64", **whole, "model": endpoint.model}
     if endpoint.api == "responses":
         whole = _with_output_limit(whole)
     elif endpoint.stream:
@@ -562,6 +575,10 @@ def _resource(api: Api) -> Any:
         from openai.resources.chat.completions import AsyncCompletions
 
         return AsyncCompletions
+    if api == "embeddings":
+        from openai.resources.embeddings import AsyncEmbeddings
+
+        return AsyncEmbeddings
     try:
         from openai.resources.responses import AsyncResponses
     except ImportError as error:
@@ -590,6 +607,14 @@ def _input_item(message: dict[str, Any]) -> dict[str, Any]:
         return message
     said = "output_text" if message.get("role") == "assistant" else "input_text"
     return {**message, "content": [_input_part(part, said=said) for part in content]}
+
+
+def _text_of(message: Mapping[str, Any]) -> str:
+    """What of a message is made into a vector."""
+    content = message.get("content")
+    if not isinstance(content, str):
+        raise ProviderConfigError("provider 'openai': only texts can be embedded, and a message holds something else")
+    return content
 
 
 def _input_part(part: Any, *, said: str) -> Any:
@@ -777,6 +802,43 @@ def _responses_response(answer: Any, watch: _Watch) -> Response:
     _add_identity(parts, answer)
     _add_usage(parts, answer, "input_tokens", "output_tokens")
     return parts.response(watch)
+
+
+def _embeddings_response(answer: Any, asked: Mapping[str, Any], watch: _Watch) -> Response:
+    """The vectors of the texts that were sent, in order.
+
+    Raises:
+        CallError: BAD_RESPONSE: not one for each, not one's own place, or no vectors (`refuse_unsound`).
+    """
+    rows = _get(answer, "data", list) or []
+    places = [_get(row, "index", int) for row in rows]
+    count = len(asked["input"])
+    if sorted(-1 if place is None else place for place in places) != list(range(count)):
+        _bad(f"the embeddings have the places {places}, expected each of 0 to {count - 1} once")
+    placed = dict(zip(places, map(_vector, rows), strict=True))
+    vectors = [placed[place] for place in range(count)]
+    try:
+        refuse_unsound(vectors, count=count, dimensions=asked.get("dimensions"))
+        output = vectors_text(vectors)
+    except (ValueError, OverflowError) as error:
+        _bad(str(error))
+    parts = _Parts(content=output, finish_reason="stop", output_tokens=0)
+    _add_identity(parts, answer)
+    parts.input_tokens = _tokens(_get(answer, "usage", dict) or {}, "prompt_tokens")
+    return parts.response(watch)
+
+
+def _vector(row: Any) -> Vector:
+    """One embedding, in either encoding: servers may ignore the one that was asked for."""
+    found = row.get("embedding")
+    try:
+        if isinstance(found, str):
+            return unpacked(found)
+        if isinstance(found, list) and all(type(number) in (int, float) for number in found):
+            return tuple(map(float, found))
+    except (ValueError, OverflowError) as error:
+        _bad(str(error))
+    return _bad(f"field 'embedding': expected numbers or base64, got {type(found).__name__}")
 
 
 def _add_item(parts: _Parts, index: int, item: Any) -> None:

@@ -351,8 +351,10 @@ def expected_tokens(request: Request, *, longest_output: int = 0) -> int:
         request: The call; a limit of its output counts as its length.
         longest_output: Tokens of the longest answer so far, where nothing limits the output; 0 before the first.
     """
-    received = _output_limit(request.parameters) or longest_output or ASSUMED_OUTPUT_TOKENS
-    return input_tokens_of(request.messages) + received
+    sent = input_tokens_of(request.messages)
+    if request.embeds:
+        return sent
+    return sent + (_output_limit(request.parameters) or longest_output or ASSUMED_OUTPUT_TOKENS)
 
 
 def _tokens(content: Any) -> int:

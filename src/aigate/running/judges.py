@@ -15,12 +15,14 @@ from aigate.providers.base import Provider, ProviderSettings, make_provider
 from aigate.running.asking import RetryPolicy
 from aigate.running.judging import JudgePlan
 from aigate.running.prices import find_price
-from aigate.scorers.base import Scorer, ScorerSettings, asks_a_judge, make_scorer
-from aigate.scorers.judge import Judge
+from aigate.scorers.base import JudgedScorer, Scorer, ScorerSettings, asks_a_judge, make_scorer
+from aigate.scorers.judge import EMBEDDINGS, Judge
 
 __all__ = ["JudgeChoices", "judge_plan", "judge_plans", "named_judges", "scorer_settings_of", "scorers_of"]
 
 OPTION = "judge"  # of a scorer: another judge than the suite's
+ENDPOINT = ("provider", "provider-options", "base-url", "api-key-env")
+PACE = ("concurrency", "timeout-s", "retries")
 FLAT_OPTIONS = ("base-url", "api-key-env", "model")  # options of the provider that stand beside its name
 
 
@@ -45,9 +47,19 @@ class JudgeChoices:
         """
         if given is None:
             return cls()
-        table = {"version": given} if isinstance(given, str) else dict(given)
-        made = {key: value for key, value in table.items() if key == "provider" and isinstance(value, Provider)}
-        return cls({**judge_table("judge", {key: table[key] for key in table if key not in made}), **made})
+        table: dict[str, Any] = {"version": given} if isinstance(given, str) else dict(given)
+        read, made = _read(table)
+        if isinstance(table.get(EMBEDDINGS), Mapping):  # a provider may stand in either table
+            embeds, embeds_made = _read(table[EMBEDDINGS])
+            checked = judge_table("judge", {**read, EMBEDDINGS: embeds})
+            return cls({**checked, **made, EMBEDDINGS: {**checked[EMBEDDINGS], **embeds_made}})
+        return cls({**judge_table("judge", read), **made})
+
+
+def _read(table: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What a table says in values of TOML, and the provider where it is one that was made already."""
+    made = {key: value for key, value in table.items() if key == "provider" and isinstance(value, Provider)}
+    return {key: table[key] for key in table if key not in made}, made
 
 
 def judge_plans(
@@ -72,6 +84,7 @@ def judge_plans(
         if table is None or not asks_a_judge(scorer):
             found.append(None)
             continue
+        table = _asked_by(scorer, table)
         plan = next((plan for known, plan in plans if known == table), None)
         if plan is None:
             plan = judge_plan(table, environ=environ, folder=suite.path, prices=prices)
@@ -86,7 +99,8 @@ def judge_plan(
     """One judge from a whole `[judge]` table, defaults filled in here.
 
     Args:
-        table: Keys of `[judge]`; `provider` may also be a `Provider`.
+        table: Keys of `[judge]`; `provider` may also be a `Provider`. Without a version, the embedding model of the
+            table is the judge.
         environ: The environment, for keys and base URLs.
         folder: What relative paths are relative to.
         prices: A price table of the user's own.
@@ -95,19 +109,35 @@ def judge_plan(
         ConfigError: No version, or a wrong one.
         ProviderConfigError: The provider cannot be made.
     """
-    whole = {**JUDGE_DEFAULTS, **table}
+    beside = None
+    if EMBEDDINGS in table:
+        own = _embeddings_table(table)
+        beside = _plan(own, environ=environ, folder=folder, prices=prices, embeds=True)
+        if "version" not in table:
+            return beside
+    found = _plan({**JUDGE_DEFAULTS, **table}, environ=environ, folder=folder, prices=prices)
+    if beside is None:
+        return found
+    return replace(found, judge=replace(found.judge, embeddings=beside.judge), embeddings=beside)
+
+
+def _plan(
+    whole: Mapping[str, Any], *, environ: Mapping[str, str], folder: Path, prices: Path | None, embeds: bool = False
+) -> JudgePlan:
+    """One model of a whole table."""
     provider, version = whole["provider"], _version(whole)
     if isinstance(provider, str):
         options = {**whole.get("provider-options", {}), **{key: whole[key] for key in FLAT_OPTIONS if key in whole}}
         if provider == "openai":
             options = {"stream": False, **options}  # nobody waits for the first token of a judgement
+            options |= {"api": EMBEDDINGS} if embeds else {}
         # AIGATE_BASE_URL is where the candidate answers: what judges it must not end up there without a word.
         own = {name: value for name, value in environ.items() if name != "AIGATE_BASE_URL"}
         settings = ProviderSettings(version, options, folder, own, whole["concurrency"])
         provider = make_provider(provider, settings)
     model = provider.describe().get("model")
     return JudgePlan(
-        judge=_judge(whole, version, provider.describe()),
+        judge=_judge(whole, version, {**provider.describe(), **({"api": EMBEDDINGS} if embeds else {})}),
         provider=provider,
         concurrency=whole["concurrency"],
         timeout_s=float(whole["timeout-s"]),
@@ -125,8 +155,17 @@ def named_judges(suite: Suite, choices: JudgeChoices | None = None) -> tuple[Jud
         ConfigError: A wrong or unknown setting of a judge.
     """
     tables = _tables(suite, choices or JudgeChoices())
-    whole = [None if table is None else {**JUDGE_DEFAULTS, **table} for table in tables]
-    return tuple(None if table is None else _judge(table, _version(table), {}) for table in whole)
+    return tuple(None if table is None else _named(table) for table in tables)
+
+
+def _named(table: Mapping[str, Any]) -> Judge:
+    beside = None
+    if EMBEDDINGS in table:
+        own = _embeddings_table(table)
+        beside = _judge(own, _version(own), {"api": EMBEDDINGS})
+    if "version" not in table and beside is not None:
+        return beside
+    return replace(_judge({**JUDGE_DEFAULTS, **table}, _version(table), {}), embeddings=beside)
 
 
 def scorers_of(suite: Suite, judges: Sequence[JudgePlan | Judge | None] | None = None) -> tuple[Scorer, ...]:
@@ -181,8 +220,25 @@ def _tables(suite: Suite, choices: JudgeChoices) -> tuple[dict[str, Any] | None,
         where = f"{suite.path / 'suite.toml'}: scorer '{entry}': judge"
         own = judge_table(where, entry.options[OPTION]) if OPTION in entry.options else {}
         table = {**shared, **own, **choices.over}
-        tables.append(table if "version" in table else None)
+        tables.append(table if {"version", EMBEDDINGS} & table.keys() else None)
     return tuple(tables)
+
+
+def _asked_by(scorer: JudgedScorer, table: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a table a scorer asks, as its spec names it: the embedding model alone, the judge alone, or both."""
+    told = scorer.spec.judge or {}
+    embeds = told.get("provider", {}).get("api") == EMBEDDINGS
+    left_out = "version" if embeds else "" if EMBEDDINGS in told else EMBEDDINGS
+    return {key: value for key, value in table.items() if key != left_out}
+
+
+def _embeddings_table(table: Mapping[str, Any]) -> dict[str, Any]:
+    """The whole table of an embedding model: of the judge's endpoint, where it says nothing else."""
+    own: Mapping[str, Any] = table[EMBEDDINGS]
+    elsewhere = {"provider", "base-url"} & own.keys()  # the judge's key is not for another endpoint
+    shared = PACE if elsewhere else (*PACE, *ENDPOINT)
+    # It follows no orders that an answer could give it: such an answer is noted, and scored all the same.
+    return {**JUDGE_DEFAULTS, "steering": "flag", **{key: table[key] for key in shared if key in table}, **own}
 
 
 def _judge(whole: Mapping[str, Any], version: VersionId, provider: Mapping[str, Any]) -> Judge:

@@ -20,13 +20,14 @@ from aigate.core.response import Fault, FaultKind, Response
 from aigate.core.run import AnchorScore, AnchorsJudged, JudgeUse, Run
 from aigate.core.sample import Message, Sample
 from aigate.core.score import MetricSpec, Score, ScoreOrNot, Unscored
+from aigate.core.vectors import Vector, vectors_in
 from aigate.goldens.judge_anchors import JudgeAnchor
 from aigate.providers.base import Provider, Request, is_offline, journal_identity_of
 from aigate.running.asking import RetryPolicy, ask
 from aigate.running.budget import ASSUMED_OUTPUT_TOKENS, Budget, BudgetSpentError, Estimate, input_tokens_of
 from aigate.running.limiter import CircuitBreaker, Limiter
 from aigate.running.prices import Price, priced
-from aigate.scorers.base import JudgedScorer, Scorer, asks_a_judge
+from aigate.scorers.base import JudgedScorer, Scorer, asks_a_judge, embedded_by
 from aigate.scorers.judge import (
     Judge,
     JudgeAccess,
@@ -61,6 +62,7 @@ class JudgePlan:
         requests_per_minute: Calls that may be started in a minute; None: as many as the server takes.
         tokens_per_minute: Tokens in a minute; likewise.
         price: What the model costs; None: not known.
+        embeddings: The embedding model beside it, for scorers that ask both; None without one.
     """
 
     judge: Judge
@@ -71,12 +73,18 @@ class JudgePlan:
     requests_per_minute: float | None = None
     tokens_per_minute: float | None = None
     price: Price | None = None
+    embeddings: JudgePlan | None = None
 
     @property
     def endpoint(self) -> str:
         """What a limiter is for: where the calls go, and to which model."""
         told = self.provider.describe()
-        return digest_of([told.get(name) for name in ("name", "base_url", "model")])
+        return digest_of([*(told.get(name) for name in ("name", "base_url", "model")), self.judge.embeds])
+
+    @property
+    def asked(self) -> Sequence[JudgePlan]:
+        """It, and the embedding model where there is one: whoever may be asked."""
+        return (self,) if self.embeddings is None else (self, self.embeddings)
 
 
 @dataclass(frozen=True)
@@ -116,9 +124,14 @@ class Judging:
         self._journal = journal
         self._random, self._sleep, self._clock = random, sleep, clock
         self._lines: dict[str, _Line] = {}
-        for plan in plans.values():
+        self._dimensions: dict[str, int] = {}  # of the first vector that each endpoint gave
+        for plan in self._everybody:
             if plan.endpoint not in self._lines:
                 self._lines[plan.endpoint] = self._line(plan, budget)
+
+    @property
+    def _everybody(self) -> Sequence[JudgePlan]:
+        return [asked for plan in self.plans.values() for asked in plan.asked]
 
     @property
     def hopeless(self) -> str:
@@ -150,10 +163,9 @@ class Judging:
             UsageError: The judge cannot be asked like this at all.
         """
         plan = self.plans[scorer.spec.metric]
-        line = self._lines[plan.endpoint]
         votes = range(plan.judge.repeats)
         journal = None if labelled else self._journal
-        accesses = [_Access(self, line, plan, scorer.spec, vote, time_left_s, journal) for vote in votes]
+        accesses = [_Access(self, plan, scorer.spec, vote, time_left_s, journal) for vote in votes]
         score, signs = await judgement(scorer, sample, response, accesses, withholds=not labelled)
         use = JudgeUse(steering=signs)
         for access in accesses:
@@ -162,8 +174,16 @@ class Judging:
 
     async def aclose(self) -> None:
         """Give back connections."""
-        for plan in self.plans.values():
+        for plan in self._everybody:
             await plan.provider.aclose()
+
+    def line_to(self, plan: JudgePlan) -> _Line:
+        """The way to a judge's endpoint, shared by all that ask there."""
+        return self._lines[plan.endpoint]
+
+    def dimensions_of(self, plan: JudgePlan, found: int) -> int:
+        """How long an embedding model's vectors are: as long as the first in this run, which `found` may be."""
+        return self._dimensions.setdefault(plan.endpoint, found)
 
     def _line(self, plan: JudgePlan, budget: Budget | None) -> _Line:
         limiter = Limiter(
@@ -178,25 +198,25 @@ class Judging:
         breaker = CircuitBreaker(concurrency=plan.concurrency, what=f"questions to {whose}")
         return _Line(plan, limiter, breaker, budget.beside(plan.price, whose=whose) if budget and paid else None)
 
-    async def call(self, access: _Access, request: Request) -> Response:
-        """One answer of the judge, retries included; counted whatever becomes of it.
+    async def call(self, access: _Access, plan: JudgePlan, request: Request) -> Response:
+        """One answer of a judge, retries included; counted whatever becomes of it.
 
         Raises:
             BudgetSpentError: The deadline was reached, or a cap.
             JudgeError: The judge was given up before.
         """
-        if gone := access.line.breaker.reason:
+        line = self.line_to(plan)
+        if gone := line.breaker.reason:
             raise JudgeError(f"given up: {gone}")
         if (left_s := access.time_left_s()) <= 0.0:
             raise BudgetSpentError("the deadline was reached")
-        plan = access.plan
         response = priced(
             await ask(
                 plan.provider,
                 request,
                 retry=plan.retry,
-                limiter=access.line.limiter,
-                budget=access.line.budget,
+                limiter=line.limiter,
+                budget=line.budget,
                 deadline_s=left_s,
                 random=self._random,
                 sleep=self._sleep,
@@ -217,7 +237,6 @@ class _Access:
     def __init__(
         self,
         judging: Judging,
-        line: _Line,
         plan: JudgePlan,
         spec: MetricSpec,
         vote: int,
@@ -225,13 +244,13 @@ class _Access:
         journal: Journal | None,
     ) -> None:
         self._judging, self._spec, self._vote, self._journal = judging, spec, vote, journal
-        self.line, self.plan, self.time_left_s = line, plan, time_left_s
+        self._plan, self._line, self.time_left_s = plan, judging.line_to(plan), time_left_s
         self.use = JudgeUse()
 
     @property
     def judge(self) -> Judge:
         """Who is asked."""
-        return self.plan.judge
+        return self._plan.judge
 
     async def ask(self, question: Question, read: Callable[[Any], T]) -> T:
         """See `JudgeAccess.ask`."""
@@ -251,6 +270,48 @@ class _Access:
             return read(read_reply(Response.from_dict(said["response"]), question, reply=self.judge.reply))
         except (KeyError, TypeError, ValueError) as error:
             raise JudgeError(f"'{question.name}': the journaled reply cannot be used: {error}") from None
+
+    async def embed(self, texts: Sequence[str]) -> Sequence[Vector]:
+        """See `JudgeAccess.embed`. What decides a vector is the model and the text: any scorer may use what is kept."""
+        plan = self._plan if self.judge.embeds else self._plan.embeddings
+        if plan is None:
+            raise JudgeError(f"'{self._spec.scorer}': no embedding model is named")
+        request = Request(
+            NO_SAMPLE,
+            tuple({"role": "user", "content": text} for text in texts),
+            plan.judge.parameters,
+            timeout_s=plan.timeout_s,
+            embeds=True,
+        )
+        identity = journal_identity_of(plan.provider, request)
+        key = None if identity is None else {**identity, "embeddings": str(plan.judge.version)}
+        response = await self._answer(plan, request, key)
+        dimensions = plan.judge.parameters.get("dimensions")
+        try:
+            found = vectors_in(response.output or "", count=len(texts), dimensions=dimensions)
+        except ValueError as error:
+            raise JudgeError(f"{plan.judge.version}: the embeddings cannot be used: {error}") from None
+        if (known := self._judging.dimensions_of(plan, len(found[0]))) != (length := len(found[0])):
+            raise JudgeError(f"{plan.judge.version}: vectors of {length} numbers, and of {known} before")
+        return found
+
+    async def _answer(self, plan: JudgePlan, request: Request, key: Mapping[str, Any] | None) -> Response:
+        """An answer that needs no reading to be kept."""
+        fresh: list[Response] = []
+
+        async def asked() -> Mapping[str, Any]:
+            response = await self._judging.call(self, plan, request)
+            self._judging.line_to(plan).breaker.note(response)
+            if response.fault is not None:
+                raise JudgeError(f"{plan.judge.version}: {response.fault.kind}: {response.fault.message}")
+            fresh.append(response)
+            return _kept(response)
+
+        said = await self._said(key, asked)
+        if fresh:
+            return fresh[0]
+        self._count_journaled(said, key)
+        return Response.from_dict(said["response"])
 
     def count(self, response: Response) -> None:
         """Add one answer's calls, tokens and cost."""
@@ -280,33 +341,33 @@ class _Access:
         """Ask until a reply can be used, or has been asked for as often as the judge's `reasks` allow."""
         defect = ""
         for _ in range(1 + self.judge.reasks):
-            response = await self._judging.call(self, self._request(question, defect=defect))
+            response = await self._judging.call(self, self._plan, self._request(question, defect=defect))
             if response.fault is not None:
-                self.line.breaker.note(response)
+                self._line.breaker.note(response)
                 raise JudgeError(f"'{question.name}': {response.fault.kind}: {response.fault.message}")
             try:
                 found = read(read_reply(response, question, reply=self.judge.reply))
             except UnusableReplyError as error:
                 defect = str(error)
                 continue
-            self.line.breaker.note(response)
+            self._line.breaker.note(response)
             return response, found
         told = f"'{question.name}': no usable reply in {1 + self.judge.reasks} attempts; the last: {defect}"
-        self.line.breaker.note(Response(fault=Fault(FaultKind.BAD_RESPONSE, told)))
+        self._line.breaker.note(Response(fault=Fault(FaultKind.BAD_RESPONSE, told)))
         raise JudgeError(told)
 
     def _request(self, question: Question, *, defect: str = "") -> Request:
-        form = _form(question, self.judge, api=self.plan.provider.describe().get("api"))
+        form = _form(question, self.judge, api=self._plan.provider.describe().get("api"))
         return self._made(
             messages_of(question, reply=self.judge.reply, defect=defect), {**self.judge.parameters, **form}
         )
 
     def _made(self, messages: tuple[Message, ...], parameters: Mapping[str, Any]) -> Request:
-        return Request(NO_SAMPLE, messages, parameters, repeat=self._vote, timeout_s=self.plan.timeout_s)
+        return Request(NO_SAMPLE, messages, parameters, repeat=self._vote, timeout_s=self._plan.timeout_s)
 
     def _key(self, request: Request, *, draw: int) -> Mapping[str, Any] | None:
         """What the journal keeps the judgement under; None where the provider's answers must not be kept."""
-        identity = journal_identity_of(self.plan.provider, request)
+        identity = journal_identity_of(self._plan.provider, request)
         if identity is None:
             return None
         scorer = f"{self._spec.scorer}/{self._spec.scorer_version}"
@@ -346,31 +407,38 @@ def estimate_judging(
         plan = plans[scorer.spec.metric]
         answers = [(sample, _answer_like(sample, baseline)) for sample in samples]
         labelled = [(a.sample, a.output) for a in anchors if a.metric in {None, scorer.spec.metric}]
-        calls, sent = _asked_about(answers, scorer, plan)
-        once, sent_once = _asked_about(labelled, scorer, plan)
-        sent = sent * repeats + sent_once
-        received = (calls * repeats + once) * ASSUMED_OUTPUT_TOKENS
-        found = Estimate(
-            calls=calls * repeats + once,
-            most_calls=calls * most_repeats + once,
-            input_tokens=sent,
-            output_tokens=received,
-            assumed=True,
-            cost_usd=None if plan.price is None else plan.price.cost_usd(sent, received),
-            price=plan.price,
-            model=str(plan.judge.version),
-            judges=True,
-        )
-        asked.setdefault(plan.endpoint, []).append(found)
+        for who in plan.asked:
+            calls, sent = _asked_about(answers, scorer, who, votes=plan.judge.repeats)
+            once, sent_once = _asked_about(labelled, scorer, who, votes=plan.judge.repeats)
+            sent = sent * repeats + sent_once
+            received = 0 if who.judge.embeds else (calls * repeats + once) * ASSUMED_OUTPUT_TOKENS
+            found = Estimate(
+                calls=calls * repeats + once,
+                most_calls=calls * most_repeats + once,
+                input_tokens=sent,
+                output_tokens=received,
+                assumed=not who.judge.embeds,
+                cost_usd=None if who.price is None else who.price.cost_usd(sent, received),
+                price=who.price,
+                model=str(who.judge.version),
+                judges=True,
+            )
+            asked.setdefault(who.endpoint, []).append(found)
     return tuple(_together(found) for found in asked.values())
 
 
-def _asked_about(answers: Sequence[tuple[Sample, str]], scorer: JudgedScorer, plan: JudgePlan) -> tuple[int, int]:
-    """How many questions some answers are worth, all judgements together, and how many tokens these are."""
-    concerned = ((sample, output) for sample, output in answers if scorer.applies_to(sample) is None)
+def _asked_about(
+    answers: Sequence[tuple[Sample, str]], scorer: JudgedScorer, plan: JudgePlan, *, votes: int
+) -> tuple[int, int]:
+    """How many calls some answers are worth, all judgements together, and how many tokens these are."""
+    concerned = [(sample, output) for sample, output in answers if scorer.applies_to(sample) is None]
+    if plan.judge.embeds:
+        batches = [batch for sample, output in concerned for batch in embedded_by(scorer, sample, output)]
+        sent = sum(input_tokens_of([{"role": "user", "content": text} for text in batch]) for batch in batches)
+        return len(batches) * votes, sent * votes
     questions = [question for sample, output in concerned for question in scorer.questions(sample, output)]
     sent = sum(input_tokens_of(messages_of(question, reply=plan.judge.reply)) for question in questions)
-    return len(questions) * plan.judge.repeats, sent * plan.judge.repeats
+    return len(questions) * votes, sent * votes
 
 
 def _answer_like(sample: Sample, baseline: Run | None) -> str:

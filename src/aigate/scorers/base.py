@@ -20,6 +20,7 @@ __all__ = [
     "Scorer",
     "ScorerSettings",
     "asks_a_judge",
+    "embedded_by",
     "make_scorer",
     "scorer_from_spec",
 ]
@@ -94,7 +95,11 @@ class JudgedScorer(Scorer, Protocol):
     """
 
     def questions(self, sample: Sample, output: str) -> Sequence[Question]:
-        """What one judgement of such an output will ask, as far as it can be known before: for the estimate of cost."""
+        """What one judgement of such an output will ask, as far as it can be known before: for the estimate of cost.
+
+        A scorer that has texts embedded may have a member `embedded(sample, output)` besides, which tells them
+        likewise; see `embedded_by`.
+        """
         ...
 
     async def judge(self, sample: Sample, response: Response, access: JudgeAccess) -> ScoreOrNot:
@@ -114,6 +119,13 @@ def asks_a_judge(scorer: Scorer | JudgedScorer) -> TypeGuard[JudgedScorer]:
     return callable(getattr(scorer, "judge", None))
 
 
+def embedded_by(scorer: JudgedScorer, sample: Sample, output: str) -> Sequence[Sequence[str]]:
+    """The texts that one judgement of such an output will have embedded: one list for each call."""
+    ask = getattr(scorer, "embedded", None)
+    texts: Sequence[Sequence[str]] = () if ask is None else ask(sample, output)
+    return texts
+
+
 @dataclass(frozen=True, slots=True)
 class ScorerSettings:
     """What a scorer is made from.
@@ -123,7 +135,8 @@ class ScorerSettings:
         argument: What stands after a colon in the suite file (`recorded:correct` has `correct`); empty without one.
         options: Options by kebab-case key.
         contract: The suite's `contract.json`, or None.
-        judge: The model that judges, where the suite or a caller names one.
+        judge: The model that judges, where the suite or a caller names one; the embedding model stands beside it, or in
+            its place where no model is named that can be asked.
     """
 
     name: str
@@ -138,12 +151,26 @@ class ScorerSettings:
         Raises:
             ConfigError: None is named.
         """
-        if self.judge is None:
+        if self.judge is None or self.judge.embeds:
             raise ConfigError(
                 f"scorer '{self.name}' needs a judge, and none is named",
                 hint='write [judge] and version = "gpt-4o-mini/2024-07-18/v1" below it in suite.toml, or give --judge',
             )
         return self.judge
+
+    def needed_embeddings(self) -> Judge:
+        """The embedding model.
+
+        Raises:
+            ConfigError: None is named.
+        """
+        found = self.judge if self.judge is None or self.judge.embeds else self.judge.embeddings
+        if found is None:
+            raise ConfigError(
+                f"scorer '{self.name}' needs an embedding model, and none is named",
+                hint='write [judge] and embeddings = "text-embedding/3-small/v1" below it in suite.toml',
+            )
+        return found
 
     def only(self, *known: str, argument: bool = False) -> None:
         """Refuse options the scorer does not know, and an argument where it takes none.

@@ -21,6 +21,7 @@ from aigate.core.json_text import JsonDefectError, strict_json
 from aigate.core.registry import nearest
 from aigate.core.response import Response
 from aigate.core.sample import Message
+from aigate.core.vectors import Vector
 from aigate.core.version import VersionId
 from aigate.errors import ConfigError, ScoringError
 
@@ -45,6 +46,7 @@ __all__ = [
 ReplyForm = Literal["json-schema", "json-object", "text"]
 Steering = Literal["withhold", "flag"]
 REPLY_FORMS: tuple[ReplyForm, ...] = get_args(ReplyForm)
+EMBEDDINGS = "embeddings"  # the API of a provider that makes texts into vectors
 REASKS = 2
 PROMPTS = "prompts"  # folder beside this file: SCORER/PROMPT_VERSION/STEP.md
 SEAL_DIGITS = 24
@@ -74,6 +76,10 @@ class Judge:
         steering: What becomes of an answer that talks to its judge (`aigate.scorers.steering`): it is not judged, or it
             is and the verdict names it.
         expected_models: Names the endpoint may report as served; empty: derived from the version.
+        embeddings: The embedding model that stands beside it, for scorers that need both; None without one.
+
+    An embedding model is a judge too, of another API (`embeds`): it has a version, a provider and parameters, and makes
+    texts into vectors. The rest says nothing about it.
     """
 
     version: VersionId
@@ -84,13 +90,22 @@ class Judge:
     reply: ReplyForm = "json-schema"
     steering: Steering = "withhold"
     expected_models: tuple[str, ...] = ()
+    embeddings: Judge | None = None
 
-    def identity(self, prompts: Mapping[str, str]) -> dict[str, Any]:
+    @property
+    def embeds(self) -> bool:
+        """True for an embedding model, which cannot be asked questions."""
+        return self.provider.get("api") == EMBEDDINGS
+
+    def identity(self, prompts: Mapping[str, str], *, embeds: bool = False) -> dict[str, Any]:
         """What stands in the metric's spec (`MetricSpec.judge`): runs that differ in any of it are not comparable.
 
         Args:
             prompts: The digest of each template that is used, by step.
+            embeds: True for a scorer that asks the judge questions and has it embed texts besides: `embeddings` decides
+                its scores too, and stands in the spec.
         """
+        beside = {"embeddings": self.embeddings.identity({})} if embeds and self.embeddings is not None else {}
         return {
             "version": str(self.version),
             "provider": {key: value for key, value in self.provider.items() if key != "stream"},
@@ -101,6 +116,7 @@ class Judge:
             "steering": self.steering,
             "expected_models": list(self.expected_models),
             "prompts": dict(prompts),
+            **beside,
         }
 
     @classmethod
@@ -120,6 +136,7 @@ class Judge:
                 reply=row["reply"],
                 steering=row["steering"],
                 expected_models=tuple(row["expected_models"]),
+                embeddings=cls.from_identity(row["embeddings"]) if "embeddings" in row else None,
             )
         except (KeyError, TypeError, ValueError) as error:
             raise ConfigError(f"no identity of a judge: {error}") from None
@@ -182,6 +199,22 @@ class JudgeAccess(Protocol):
 
         Raises:
             JudgeError: No reply, or none that could be used.
+        """
+        ...
+
+    async def embed(self, texts: Sequence[str]) -> Sequence[Vector]:
+        """The vector of each text, in order.
+
+        The embedding model makes them: the judge itself where it is one, else that which stands beside it.
+
+        Args:
+            texts: At least one, none empty.
+
+        Returns:
+            Finite, not all zeros, one as long as the other; in one run always of the same length.
+
+        Raises:
+            JudgeError: No answer, one that cannot be used, or no embedding model.
         """
         ...
 
