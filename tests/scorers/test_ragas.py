@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from aigate.core.response import Response
 from aigate.core.sample import Sample
 from aigate.core.score import MetricSpec, Score, Unscored
+from aigate.core.vectors import cosine
 from aigate.errors import ConfigError, ScoringError
 from aigate.running.evaluation import evaluate
 from aigate.scorers.base import ScorerSettings, make_scorer, scorer_from_spec
@@ -29,7 +30,9 @@ from aigate.testing import (
     LoopbackServer,
     Reply,
     careful_judge,
+    fake_embeddings_identity,
     fake_judge_identity,
+    fake_vector,
     judged_scorer,
 )
 
@@ -77,15 +80,29 @@ def claims(*texts):
     return {"claims": list(texts)}
 
 
-def judged(metric, replies, *, sample=SAMPLE, output=LONG, **identity):
+def classified(right, wrong, missing=()):
+    lists = {"TP": right, "FP": wrong, "FN": missing}
+    return {key: [{"statement": text, "reason": "r"} for text in texts] for key, texts in lists.items()}
+
+
+def asking(question, *, noncommittal=0):
+    return {"question": question, "noncommittal": noncommittal}
+
+
+def scorer_of(metric, **options):
+    judge = fake_judge_identity(embeddings=fake_embeddings_identity())
+    return judged_scorer("ragas", argument=metric, judge=judge, **options)
+
+
+def judged(metric, replies, *, sample=SAMPLE, output=LONG):
     """What the runner would store, and the judge that was asked."""
     fake = in_a_row(replies)
-    scorer = judged_scorer("ragas", argument=metric, judge=fake_judge_identity(**identity))
-    return fake.score(scorer, sample, output), fake
+    return fake.score(scorer_of(metric), sample, output), fake
 
 
 def ragas_alone(metric, replies, *, sample=SAMPLE, output=LONG):
     """The number that ragas itself makes of the same replies, where they are of the form that it asks for."""
+    from ragas.embeddings.base import BaseRagasEmbedding
     from ragas.llms.base import InstructorBaseRagasLLM
     from ragas.metrics import collections
 
@@ -98,8 +115,16 @@ def ragas_alone(metric, replies, *, sample=SAMPLE, output=LONG):
         async def agenerate(self, prompt, response_model):
             return response_model.model_validate(left.pop(0))
 
-    scorer = judged_scorer("ragas", argument=metric)
-    made = getattr(collections, scorer.kind.made_by)(llm=Canned())
+    class Vectors(BaseRagasEmbedding):
+        def embed_text(self, text, **_):
+            raise NotImplementedError
+
+        async def aembed_text(self, text, **_):
+            return fake_vector(text)
+
+    scorer = scorer_of(metric)
+    embeddings = {"embeddings": Vectors()} if scorer.kind.embeds else {}
+    made = getattr(collections, scorer.kind.made_by)(llm=Canned(), **embeddings)
     return float(asyncio.run(made.ascore(**scorer._data(sample, output))).value)
 
 
@@ -145,6 +170,27 @@ RIGHT = {
         [claims(FOUR[2]), verdicts(0, texts=FOUR[2:]), claims(FOUR[0]), verdicts(0)],
         0.0,
     ),
+}
+
+LIKE = cosine(fake_vector(LONG), fake_vector(SAMPLE.reference))
+RIGHT |= {
+    "answer_correctness": (
+        "answer_correctness",
+        [statements(*FOUR), statements(FOUR[0]), classified(FOUR[:1], FOUR[1:])],
+        0.75 * 0.4 + 0.25 * LIKE,
+    ),
+    "answer_correctness, none": (
+        "answer_correctness",
+        [statements(*FOUR), statements(FOUR[0]), classified([], FOUR, FOUR[:1])],
+        0.25 * LIKE,
+    ),
+    "answer_relevancy, the same": ("answer_relevancy", [asking(SAMPLE.text)] * 3, 1.0),
+    "answer_relevancy, evasive once": (
+        "answer_relevancy",
+        [asking(SAMPLE.text), asking(SAMPLE.text, noncommittal=1), asking(SAMPLE.text)],
+        1.0,
+    ),
+    "answer_relevancy, evasive": ("answer_relevancy", [asking(SAMPLE.text, noncommittal=1)] * 3, 0.0),
 }
 
 
@@ -211,8 +257,24 @@ WRONG = {
         [claims(*FOUR), verdicts(1), claims(FOUR[0]), verdicts(1)],
         1.0,
     ),
+    "a classification of nothing": (
+        "answer_correctness",
+        [statements(*FOUR), statements(FOUR[0]), classified([], [])],
+        0.75 + 0.25 * LIKE,
+    ),
+    "a classification of what nobody said": (
+        "answer_correctness",
+        [statements(*FOUR), statements(FOUR[0]), classified(["Water is wet."] * 4, [])],
+        0.75 + 0.25 * LIKE,
+    ),
+    "questions that are not there": (
+        "answer_relevancy",
+        [asking(SAMPLE.text), asking(""), asking("")],
+        1.0,
+    ),
 }
 ASKED_AGAIN = {
+    "questions that are not there": 1,
     "statements that leave the rest out": 0,
     "a statement that is there twice": 0,
     "claims of nothing": 2,
@@ -248,6 +310,8 @@ def test_nan_is_a_missing_score():
     assert judged("faithfulness", [statements()])[0].reason == "judge_error"
     assert judged("faithfulness", [statements(*FOUR), *[{"statements": []}] * 3])[0].reason == "judge_error"
     assert judged("context_recall", [{"classifications": []}] * 3)[0].reason == "judge_error"
+    assert ragas_alone("answer_correctness", [statements(), statements()]) == pytest.approx(0.75 + 0.25 * LIKE)
+    assert judged("answer_correctness", [statements(), statements()])[0].reason == "judge_error"
     assert ragas_alone("context_entity_recall", [entities(), entities("Refunds")]) == 0.0
     assert judged("context_entity_recall", [entities(), entities("Refunds")])[0].reason == "judge_error"
 
@@ -313,6 +377,18 @@ def changed(reply, change, draw):
     return {**reply, "statements": rows}
 
 
+def test_a_metric_that_embeds_names_the_embedding_model():
+    assert "embeddings" in scorer_of("answer_relevancy").spec.judge
+    assert "embeddings" not in scorer_of("faithfulness").spec.judge
+    with pytest.raises(ConfigError, match="embedding model"):
+        judged_scorer("ragas", argument="answer_relevancy")
+
+
+def test_embeddings_that_fail_are_a_judge_error():
+    fake = FakeJudge({"prompt": asking("What?")}, vector=lambda text: [0.0, 0.0])
+    assert fake.score(scorer_of("answer_relevancy"), SAMPLE, LONG).reason == "judge_error"
+
+
 def test_what_our_side_raises_comes_out_as_it_was_raised_even_where_ragas_would_go_on():
     class BudgetSpentError(Exception):
         pass
@@ -354,7 +430,7 @@ def test_a_prompt_that_is_not_known_is_an_error(monkeypatch):
 
 def test_what_lies_outside_and_what_is_empty():
     bare = Sample("b", "?", contexts=CONTEXTS)
-    outside = {metric: judged_scorer("ragas", argument=metric).applies_to(bare) for metric in METRICS}
+    outside = {metric: scorer_of(metric).applies_to(bare) for metric in METRICS}
     assert {metric for metric, found in outside.items() if found is None} == {"response_groundedness"}
     assert outside["context_recall"].reason == "no_reference"
     assert outside["context_relevance"].reason == "not_applicable"
@@ -384,8 +460,10 @@ def test_it_is_a_judged_scorer_like_the_others():
 def test_the_estimate_knows_how_many_questions_there_are_and_about_how_long(metric):
     replies = next(found for name, found, _ in RIGHT.values() if name == metric)
     _, fake = judged(metric, replies)
-    expected = judged_scorer("ragas", argument=metric).questions(SAMPLE, LONG)
+    expected = scorer_of(metric).questions(SAMPLE, LONG)
     assert len(expected) == len(fake.asked)
+    embedded = scorer_of(metric).embedded(SAMPLE, LONG)
+    assert [len(texts) for texts in embedded] == [len(texts) for texts in fake.embedded]
     lengths = [sum(map(len, texts)) for texts in ([q.prompt for q in expected], [a.data["prompt"] for a in fake.asked])]
     assert 0.9 < lengths[0] / lengths[1] < 1.3
 
@@ -420,7 +498,7 @@ def test_the_schema_is_strict_and_holds_the_scale():
 
     for metric in METRICS:
         with pytest.raises(JudgeError, match="gone"):
-            asyncio.run(judged_scorer("ragas", argument=metric).judge(SAMPLE, Response(LONG), Noting()))
+            asyncio.run(scorer_of(metric).judge(SAMPLE, Response(LONG), Noting()))
     schemas = {question.name: question.schema for question in asked}
     assert schemas["ragas_AnswerAccuracyOutput"]["properties"]["rating"]["enum"] == [0, 2, 4]
     for schema in schemas.values():
@@ -466,10 +544,10 @@ print(found.value, tried)
 
 TOML = """\
 version = "m/1/v1"
-scorers = ["faithfulness", "ragas:faithfulness"]
+scorers = {scorers}
 
 [policy]
-checks = [{ check = "min-score", metric = "faithfulness", at-least = 0.5 }]
+checks = [{{ check = "max-error-rate", at-most = 0.5 }}]
 """
 COUNT = 10
 
@@ -486,14 +564,14 @@ def run(tmp_path):
     folder = tmp_path / "suite"
     folder.mkdir()
     rows = list(rows_of_suite())
-    (folder / "suite.toml").write_text(TOML)
     (folder / "samples.jsonl").write_text("".join(json.dumps(row) + "\n" for row, _ in rows))
     answers = {row["id"]: answer for row, answer in rows}
 
     with LoopbackServer(lambda seen: judge(seen)) as server:
 
-        def run_with(fake, **said):
-            """A run by a judge, and how many requests it took."""
+        def run_with(fake, scorers=("faithfulness", "ragas:faithfulness"), **said):
+            """A run by a judge, and the requests it took."""
+            (folder / "suite.toml").write_text(TOML.format(scorers=json.dumps(scorers)))
             nonlocal judge
             judge, before = fake, len(server.requests)
             made = evaluate(
@@ -560,3 +638,23 @@ def test_an_endpoint_that_fails_is_asked_again_by_us_alone(run):
     assert {score.reason for score in scores_of(made, "ragas_faithfulness").values()} == {"judge_error"}
     assert {score.value for score in scores_of(made, "faithfulness").values()} == {1.0, 2 / 3, 0.5}
     assert len(requests) == 3 * COUNT
+
+
+def test_relevancy_asks_three_times_and_embeds_through_the_journal_too(run):
+    def asks(asked):
+        [*_, item] = re.findall(r"[Ii]tem (\d+)", asked.data["prompt"])
+        return asking(f"What of item {item}, time {asked.seen}?")
+
+    judge = careful_judge(prompt=asks)
+    given = {"scorers": ["ragas:answer_relevancy"], "embeddings": "e/1/v1"}
+    made, requests = run(judge, **given)
+    scores = scores_of(made, "ragas_answer_relevancy")
+    assert all(0.5 < score.value < 1.0 for score in scores.values())
+    assert all(len({row["claim"] for row in score.details["claims"]}) == 3 for score in scores.values())
+    paths = [request.path.rpartition("/")[2] for request in requests]
+    assert (paths.count("completions"), paths.count("embeddings")) == (3 * COUNT, COUNT + COUNT)
+    assert {result.judging["ragas_answer_relevancy"].calls for result in made.results} == {5}
+
+    again, requests = run(judge, **given)
+    assert not requests
+    assert scores_of(again, "ragas_answer_relevancy") == scores

@@ -12,6 +12,8 @@ metric                   needs                                what the judge is 
 `context_entity_recall`  contexts, a reference that is text   the entities of the reference, and those of the contexts
 `answer_accuracy`        a reference that is text             twice, in other words, how well the answer agrees with it
 `factual_correctness`    a reference that is text             the claims of either, and whether the other supports each
+`answer_correctness`     reference; an embedding model        the statements of either, and which of them agree
+`answer_relevancy`       an embedding model                   three times, for a question that the answer would answer
 =======================  ===================================  =========================================================
 
 ragas makes the prompts and the score; every call goes through the judge of the suite: its limiter, retries, budget and
@@ -24,6 +26,8 @@ What ragas does not check is checked here; a reply that fails is asked again, an
 - Verdicts are 0 or 1, ratings on their scale; ragas computes with what comes.
 - Every sentence of the text that is taken apart is among its statements, and none twice.
 - Two judgements are two: where one of a pair of ratings is missing, ragas takes the other for both.
+- Statements of an answer are classified once each, and nothing but statements. Of a text without statements ragas makes
+  a correctness of 1.0.
 - Entities stand in their text. A reference without any has no score; ragas gives 0.
 - A score that is not what the replies are worth, or no number, is none.
 
@@ -31,7 +35,8 @@ What was asked and answered stands in the score's details. Of an answer without 
 score here, a judge error. An empty answer scores 0.
 
 **What it cannot do.** ragas asks for no quotations, so a verdict cannot be checked; and it puts an answer into a prompt
-without marking it as data. Our own `faithfulness` does better in both.
+without marking it as data. Our own `faithfulness` does better in both. A judge that leaves claims of the reference out,
+or entities, is not found out.
 """
 
 from __future__ import annotations
@@ -51,6 +56,7 @@ from aigate.core.registry import nearest
 from aigate.core.response import Response
 from aigate.core.sample import Sample
 from aigate.core.score import MetricSpec, Score, ScoreOrNot, Unscored
+from aigate.core.vectors import Vector, cosine
 from aigate.errors import ConfigError, MissingExtraError
 from aigate.scorers.asked import Asked, judgeable, shortened
 from aigate.scorers.base import JudgedScorer, ScorerSettings
@@ -73,11 +79,11 @@ _SEEN = re.compile(r"\w")
 
 
 class Told(NamedTuple):
-    """One reply of the judge.
+    """One reply of the judge, or of the embedding model.
 
     Attributes:
-        asked: What it was asked about: the input of ragas's prompt.
-        reply: What it said.
+        asked: What it was asked about: the input of ragas's prompt; `texts` that were embedded.
+        reply: What it said; their `vectors`.
     """
 
     asked: Mapping[str, Any]
@@ -96,6 +102,7 @@ class RagasMetric:
         calls: Questions asked; 0: one for each context.
         scale: What a rating may be.
         within: How far ragas's number may lie from what the replies are worth.
+        embeds: True where texts are embedded too.
     """
 
     made_by: str
@@ -105,6 +112,7 @@ class RagasMetric:
     calls: int = 0
     scale: tuple[int, ...] = (0, 1, 2)
     within: float = SAME
+    embeds: bool = False
 
     @property
     def of_answer(self) -> bool:
@@ -120,7 +128,7 @@ def from_settings(settings: ScorerSettings) -> JudgedScorer:
     """Make the scorer `ragas:METRIC`. Options: `metric`.
 
     Raises:
-        ConfigError: No metric or one that is not supported, an unknown option, or no judge.
+        ConfigError: No metric or one that is not supported, an unknown option, no judge, or no embedding model.
         MissingExtraError: The extra `ragas` is not installed, or what is installed does not import.
     """
     settings.only("metric", argument=True)
@@ -131,13 +139,15 @@ def from_settings(settings: ScorerSettings) -> JudgedScorer:
         )
     judge = settings.needed_judge()
     kind = METRICS[settings.argument]
+    if kind.embeds:
+        settings.needed_embeddings()
     metric = metric_option(settings, f"{NAME}_{settings.argument}")
     spec = MetricSpec(
         metric,
         f"{NAME}:{settings.argument}",
         options={"metric": metric},
         deterministic=False,
-        judge=judge.identity({NAME: _prompts_digest(kind)}),
+        judge=judge.identity({NAME: _prompts_digest(kind)}, embeds=kind.embeds),
     )
     return Ragas(spec, kind)
 
@@ -168,6 +178,14 @@ class Ragas(Asked):
         prompts = (blank[place % len(blank)] for place in range(self.kind.asked(sample)))
         return tuple(Question(NAME, "", {}, {"type": "object"}, prompt=prompt + data) for prompt in prompts)
 
+    def embedded(self, sample: Sample, output: str) -> Sequence[Sequence[str]]:
+        """What will be embedded, call by call; for questions that are still to come the sample's stands."""
+        if not self.kind.embeds or not output.strip():
+            return ()
+        if "reference" in self.kind.takes:
+            return ((output,), (str(sample.reference),))
+        return ((sample.text,), (sample.text,) * self.kind.calls)
+
     async def judge(self, sample: Sample, response: Response, access: JudgeAccess) -> ScoreOrNot:
         """Judge once.
 
@@ -179,13 +197,14 @@ class Ragas(Asked):
             return Score(0.0, "the answer is empty", details={"outcome": "empty", "claims": []})
         calls = _Calls(access, self.kind)
         value = await self._ascore(calls, self._data(sample, output))
-        worth = self.kind.worth(calls.told) if calls.told else math.nan
-        if not math.isfinite(value) or not math.isfinite(worth):
+        worth = self.kind.worth(calls.told) if math.isfinite(value) and calls.told else math.nan
+        if not math.isfinite(worth):
             return Unscored("judge_error", "ragas: the judge found nothing in the text that could be judged")
         if not abs(value - worth) <= self.kind.within:
             raise JudgeError(f"ragas gives {value:.6g} for replies that are worth {worth:.6g}")
         evidence = _evidence(calls.told)
-        return Score(min(max(value, 0.0), 1.0), _explained(evidence), details={"outcome": "judged", "claims": evidence})
+        explanation = _explained(evidence) + (", beside the likeness of embeddings" if self.kind.embeds else "")
+        return Score(min(max(value, 0.0), 1.0), explanation, details={"outcome": "judged", "claims": evidence})
 
     async def _ascore(self, calls: _Calls, data: Mapping[str, Any]) -> float:
         """What ragas gives. What our side raised inside it comes out as it was raised, and never as a number."""
@@ -253,6 +272,22 @@ class _Calls:
         except Exception as error:
             self.failed = error
             raise
+
+    async def embed(self, texts: Sequence[str]) -> Sequence[Vector]:
+        """The vectors of some texts.
+
+        Raises:
+            JudgeError: There are none.
+        """
+        if self.failed is not None:
+            raise self.failed
+        try:
+            vectors = await self.access.embed(texts)
+        except Exception as error:
+            self.failed = error
+            raise
+        self.told.append(Told({"texts": list(texts)}, {"vectors": vectors}))
+        return vectors
 
     async def _replied(self, prompt: str, form: str, schema: Mapping[str, Any]) -> Mapping[str, Any]:
         if form not in _READ:
@@ -333,6 +368,35 @@ def _entities(reply: Any, asked: Mapping[str, Any]) -> Any:
     return reply
 
 
+def _classified(reply: Any, asked: Mapping[str, Any]) -> Any:
+    """Every statement of the answer is right or wrong, and what is missing is the reference's."""
+    answer, reference = ([normalised(text) for text in asked[name]] for name in ("answer", "ground_truth"))
+    ours = [normalised(row["statement"]) for row in (*reply["TP"], *reply["FP"])]
+    missing = [normalised(row["statement"]) for row in reply["FN"]]
+    if len(ours) != len(answer) or not _matched(ours, answer):
+        raise UnusableReplyError("TP and FP together are not the statements of the answer, each once and in its words")
+    if not _matched(missing, reference):
+        raise UnusableReplyError("FN holds what is no statement of the ground truth, or one twice")
+    return reply
+
+
+def _matched(texts: Sequence[str], wanted: Sequence[str]) -> bool:
+    """True where every text is another one of those wanted, as it stands or in other words."""
+    left = list(wanted)
+    for text in sorted(texts, key=lambda text: text not in wanted):
+        found = text if text in left else next((one for one in left if _covers(text, one)), None)
+        if found is None:
+            return False
+        left.remove(found)
+    return True
+
+
+def _question(reply: Any, asked: Mapping[str, Any]) -> Any:  # noqa: ARG001
+    """A question. ragas leaves empty ones out, and takes the mean of the others."""
+    _refuse_rows([reply["question"]])
+    return reply
+
+
 def _as_it_is(reply: Any, asked: Mapping[str, Any]) -> Any:  # noqa: ARG001
     """One number, of which the schema says all there is to say."""
     return reply
@@ -340,7 +404,9 @@ def _as_it_is(reply: Any, asked: Mapping[str, Any]) -> Any:  # noqa: ARG001
 
 _READ: Mapping[str, Callable[[Any, Mapping[str, Any]], Any]] = {
     "StatementGeneratorOutput": _statements,
+    "AnswerRelevanceOutput": _question,
     "ClaimDecompositionOutput": _claims,
+    "ClassificationWithReason": _classified,
     "NLIStatementOutput": _verdicts,
     "ContextRecallOutput": _recalled,
     "ContextPrecisionOutput": _as_it_is,
@@ -412,6 +478,22 @@ def _f1(told: Sequence[Told]) -> float:
     return 2 * right / (right + len(ours) + theirs.count(0)) if right else 0.0
 
 
+def _correctness(told: Sequence[Told]) -> float:
+    """Three quarters F1 of the statements, one quarter the likeness of the texts."""
+    if not all(each.reply["statements"] for each in told[:2]):
+        return math.nan
+    right, wrong, missing = (len(told[2].reply[key]) for key in ("TP", "FP", "FN"))
+    f1 = 2 * right / (2 * right + wrong + missing) if right else 0.0
+    return 0.75 * f1 + 0.25 * cosine(told[3].reply["vectors"][0], told[4].reply["vectors"][0])
+
+
+def _relevancy(told: Sequence[Told]) -> float:
+    """How alike the question and those made of the answer are, on average; 0 where it is evasive each time."""
+    *made, question, others = told
+    likeness = [cosine(question.reply["vectors"][0], vector) for vector in others.reply["vectors"]]
+    return 0.0 if all(each.reply["noncommittal"] for each in made) else sum(likeness) / len(likeness)
+
+
 def _found(told: Sequence[Told]) -> list[int]:
     """Every verdict in some replies."""
     return [row[key] for each in told for row, key in _judged(each.reply)]
@@ -468,6 +550,17 @@ METRICS: Mapping[str, RagasMetric] = {
     "factual_correctness": RagasMetric(
         "FactualCorrectness", ("response", "reference"), ("prompt", "nli_prompt"), _f1, calls=4, within=ROUNDED
     ),
+    "answer_correctness": RagasMetric(
+        "AnswerCorrectness",
+        ("user_input", "response", "reference"),
+        ("statement_generator_prompt", "statement_generator_prompt", "correctness_classifier_prompt"),
+        _correctness,
+        calls=3,
+        embeds=True,
+    ),
+    "answer_relevancy": RagasMetric(
+        "AnswerRelevancy", ("user_input", "response"), ("prompt",), _relevancy, calls=3, embeds=True
+    ),
 }
 
 
@@ -478,6 +571,10 @@ def _evidence(told: Sequence[Told]) -> list[dict[str, Any]]:
         for row, key in _judged(each.reply):
             claim = row.get("statement", f"context {number} helps")
             rows.append(_row(claim, "supported" if row[key] else "not_in_context", row.get("reason", "")))
+        for key, verdict in (("TP", "supported"), ("FP", "not_in_context"), ("FN", "missing")):
+            rows += [_row(row["statement"], verdict, row["reason"]) for row in each.reply.get(key, ())]
+        if "question" in each.reply:
+            rows.append(_row(each.reply["question"], "noncommittal" if each.reply["noncommittal"] else "supported"))
         if "rating" in each.reply:
             rows.append(_row(f"judgement {number}", f"rated {each.reply['rating']}"))
     if told and "entities" in told[0].reply:
@@ -541,11 +638,36 @@ def _asking() -> Any:
     return Asking
 
 
+@cache
+def _embedding() -> Any:
+    """An embedding model as ragas knows them, which is that of our judge."""
+    _collections()
+    from ragas.embeddings.base import BaseRagasEmbedding
+
+    class Embedding(BaseRagasEmbedding):  # type: ignore[misc] # untyped
+        def __init__(self, calls: _Calls) -> None:
+            super().__init__()
+            self.calls = calls
+
+        def embed_text(self, text: str, **_: Any) -> Any:  # noqa: ARG002 - as ragas calls it
+            raise JudgeError("ragas asks without waiting, which an embedding model cannot be")
+
+        async def aembed_text(self, text: str, **_: Any) -> Any:
+            [vector] = await self.calls.embed([text])
+            return vector
+
+        async def aembed_texts(self, texts: Sequence[str], **_: Any) -> Any:
+            return await self.calls.embed(texts)
+
+    return Embedding
+
+
 def _made(kind: RagasMetric, calls: _Calls | None = None) -> Any:
-    """A metric of ragas whose model is our judge; without calls it is there to be looked at."""
-    metric = getattr(_collections(), kind.made_by)(llm=_asking()(calls))
+    """A metric of ragas whose models are our judge's; without calls it is there to be looked at."""
+    embeddings = {"embeddings": _embedding()(calls)} if kind.embeds else {}
+    metric = getattr(_collections(), kind.made_by)(llm=_asking()(calls), **embeddings)
     if calls is not None:
-        for prompt in (getattr(metric, name) for name in kind.prompts):
+        for prompt in (getattr(metric, name) for name in dict.fromkeys(kind.prompts)):
             prompt.to_string = calls.watched(prompt.to_string)
     return metric
 
