@@ -8,6 +8,8 @@ from contextlib import suppress
 
 SELDOM = 50_000  # objects until cycles are looked for: a start makes 40,000, and hardly a cycle
 
+__all__ = ["main"]
+
 _codes: list[int] = []
 
 

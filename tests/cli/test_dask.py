@@ -18,6 +18,7 @@ import pytest
 
 import aigate
 from aigate.core.ledger import Outcome
+from aigate.running import distributed
 from aigate.storing.runs import load_run
 from aigate.testing import LoopbackServer, Reply
 
@@ -363,7 +364,8 @@ def test_a_cluster_that_is_there_is_used_and_stays(place, suite):
     assert len(load_run("two.jsonl").results) == N
 
 
-def test_a_scheduler_that_is_not_there_is_said_before_anything_is_asked(place, suite):
+def test_a_scheduler_that_is_not_there_is_said_before_anything_is_asked(place, suite, monkeypatch):
+    monkeypatch.setattr(distributed, "CONNECT_S", 2.0)
     with LoopbackServer(right) as server:
         for address, told in (
             (f"tcp://127.0.0.1:{_free_port()}", "no Dask scheduler answers at tcp://127.0.0.1"),
@@ -423,7 +425,7 @@ def test_workers_without_aigate_are_said(place, suite, tmp_path):
     with LoopbackServer(right) as server, cluster(tmp_path, environ={"PYTHONPATH": str(blocked)}) as (address, _):
         code, _, err = place.run(*flags(suite, server, "run.jsonl", "--dask-scheduler", address, workers=None))
         assert (code, server.requests) == (2, ()), err
-    assert "cannot take part" in err
+    assert "cannot take part: ImportError: no aigate here" in err
     assert "pip install 'aigate[dask]'" in err
 
 

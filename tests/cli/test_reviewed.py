@@ -201,15 +201,28 @@ def test_two_runs_with_one_out_do_not_write_over_each_other(place):
     assert "another aigate is writing it" in err
 
 
-def test_sigterm_ends_a_busy_run_cleanly_and_leaves_it_resumable(place):
+@pytest.mark.parametrize("how_sigint", [signal.SIG_DFL, signal.SIG_IGN], ids=["foreground", "background"])
+def test_sigterm_ends_a_busy_run_cleanly_and_leaves_it_resumable(place, how_sigint):
     (place.folder / "bot.py").write_text("async def answer(text):\n    return 'x'\n")
     out = place.folder / "busy.jsonl"
     command = [sys.executable, "-m", "aigate", "eval", "--suite", place.suite, "--target", "bot.py:answer"]
     command += ["--version", "bot/1/v1", "--repeats", "10000", "--out", out]
-    process = subprocess.Popen(command, cwd=place.folder, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command,
+        cwd=place.folder,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, how_sigint),
+    )
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline and not (out.exists() and out.stat().st_size > 100_000):
         time.sleep(0.05)
+    if how_sigint is signal.SIG_IGN:  # as a shell starts it with `&`: Ctrl-C is meant for others
+        process.send_signal(signal.SIGINT)
+        size = out.stat().st_size
+        while process.poll() is None and time.monotonic() < deadline and out.stat().st_size < size + 100_000:
+            time.sleep(0.05)
+        assert process.poll() is None
     process.send_signal(signal.SIGTERM)
     err = process.communicate(timeout=30)[1]
     assert process.returncode == 130

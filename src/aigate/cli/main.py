@@ -101,15 +101,25 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 
 @contextmanager
 def _sigterm_like_ctrl_c() -> Iterator[None]:
-    """A cancelled CI job leaves a resumable run, as Ctrl-C does. Only the main thread may say so."""
+    """A cancelled CI job leaves a resumable run, as Ctrl-C does. Only the main thread may say so.
+
+    A shell starts what is to run in the background with Ctrl-C ignored; it stays so, and SIGTERM works all the same.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
+    deaf = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    if deaf:  # blocked instead: only we let it through
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     before = signal.signal(signal.SIGTERM, _stop)
     try:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+        if deaf:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
 
 
 def _run(parsed: argparse.Namespace, context: Context) -> int:
@@ -159,6 +169,7 @@ def _streams() -> Iterator[tuple[TextIO, TextIO]]:
 
 
 def _stop(_number: int, _frame: FrameType | None) -> None:
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
     signal.raise_signal(signal.SIGINT)  # asyncio ends its tasks in good order on this one
 
 

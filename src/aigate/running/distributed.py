@@ -191,12 +191,12 @@ class _Office:
 
     async def _hire(self, address: str) -> None:
         self._known.add(address)
-        future = self._client.submit(
-            OnDask, self._recipe, self._topic, actor=True, workers=[address], allow_other_workers=False, pure=False
-        )
         try:
             with self._client.as_current():  # an actor looks its client up
                 async with asyncio.timeout(HIRING_S):
+                    await self._check_imports(address)
+                    pinned = {"actor": True, "workers": [address], "allow_other_workers": False, "pure": False}
+                    future = self._client.submit(OnDask, self._recipe, self._topic, **pinned)
                     self._actors[address] = actor = await future
                     ready = json.loads(await actor.prepare(ours=self._engine.scheduler is None))
         except Exception as error:
@@ -211,6 +211,23 @@ class _Office:
                 hint="a run is made by one version: install the same on every worker, then run again",
             )
         self._crew.hire(address, actor.give)
+
+    async def _check_imports(self, address: str) -> None:
+        """Ask first whether the worker can import us: an actor that it cannot read is never answered for.
+
+        Raises:
+            ImportError: It cannot.
+        """
+
+        def import_it() -> str:  # within a function: it is sent whole, aigate need not be there
+            try:
+                __import__("aigate.running.hands")
+            except Exception as error:  # noqa: BLE001 - whatever stands there under our name
+                return f"{type(error).__name__}: {error}"
+            return ""
+
+        if told := (await self._client.run(import_it, workers=[address]))[address]:
+            raise ImportError(told)
 
     def _hire_later(self, address: str) -> None:
         """Take on one that came while the run goes on."""

@@ -58,7 +58,7 @@ CLAIMS_A_QUESTION = 25
 OWN_WORDS = 0.5  # share of a claim's words that must be the answer's or the question's
 COVERED = 2 / 3  # share of a sentence's words that its claims must hold
 LONGEST_HEADING = 4  # words of a line that ends in a colon and need not claim anything
-KEPT_CHARACTERS = 160  # of a claim and of a quotation, in the score's details
+KEPT_CHARACTERS = 400  # of a claim and of a quote, in the run file
 SHOWN_CLAIMS = 5
 
 CLAIMS_REPLY: Mapping[str, Any] = {

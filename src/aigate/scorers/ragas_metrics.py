@@ -74,7 +74,7 @@ MOST_ROWS = 100
 COVERED = 0.5  # share of a text's content words that what is said for it must hold
 SAME = 1e-6  # ragas adds up to 1e-8 to denominators
 ROUNDED = 0.005 + SAME  # where it rounds to hundredths
-SHOWN_CHARACTERS = 160
+REASON_CHARACTERS = 100  # of a judge's reason, in details
 _SEEN = re.compile(r"\w")
 
 
@@ -585,8 +585,8 @@ def _evidence(told: Sequence[Told]) -> list[dict[str, Any]]:
 
 
 def _row(claim: str, verdict: str, reason: str = "") -> dict[str, Any]:
-    told = {"reason": shortened(reason, SHOWN_CHARACTERS)} if reason.strip() else {}
-    return {"claim": shortened(claim, SHOWN_CHARACTERS), "verdict": verdict, **told}
+    told = {"reason": shortened(reason, REASON_CHARACTERS)} if reason.strip() else {}
+    return {"claim": shortened(claim), "verdict": verdict, **told}
 
 
 def _explained(evidence: Sequence[Mapping[str, Any]]) -> str:
