@@ -10,6 +10,7 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -231,6 +232,7 @@ WRONG = {
         0.75,
     ),
     "one statement four times": ("faithfulness", [statements(*FOUR), verdicts(1, 1, 1, 1, texts=FOUR[:1] * 4)], 1.0),
+    "one verdict on all at once": ("faithfulness", [statements(*FOUR), verdicts(1, 1, 1, 1, texts=[LONG] * 4)], 1.0),
     "verdicts of other statements": (
         "faithfulness",
         [statements(*FOUR), verdicts(1, 1, 1, 1, texts=["Water is wet.", "Fire burns.", "Snow falls.", "Birds sing."])],
@@ -459,13 +461,14 @@ def test_it_is_a_judged_scorer_like_the_others():
 @pytest.mark.parametrize("metric", METRICS)
 def test_the_estimate_knows_how_many_questions_there_are_and_about_how_long(metric):
     replies = next(found for name, found, _ in RIGHT.values() if name == metric)
-    _, fake = judged(metric, replies)
-    expected = scorer_of(metric).questions(SAMPLE, LONG)
+    wordy = replace(SAMPLE, contexts=tuple(context + " Bananas ripen." * 200 for context in CONTEXTS))
+    _, fake = judged(metric, replies, sample=wordy)
+    expected = scorer_of(metric).questions(wordy, LONG)
     assert len(expected) == len(fake.asked)
-    embedded = scorer_of(metric).embedded(SAMPLE, LONG)
+    embedded = scorer_of(metric).embedded(wordy, LONG)
     assert [len(texts) for texts in embedded] == [len(texts) for texts in fake.embedded]
     lengths = [sum(map(len, texts)) for texts in ([q.prompt for q in expected], [a.data["prompt"] for a in fake.asked])]
-    assert 0.9 < lengths[0] / lengths[1] < 1.3
+    assert 0.9 < lengths[0] / lengths[1] < 1.1
 
 
 def test_the_same_prompt_twice_is_two_judgements():

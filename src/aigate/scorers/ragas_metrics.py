@@ -90,6 +90,18 @@ class Told(NamedTuple):
     reply: Mapping[str, Any]
 
 
+class Asks(NamedTuple):
+    """One question of a metric.
+
+    Attributes:
+        prompt: The metric's attribute that holds the prompt.
+        about: What of the metric's input is judged in it.
+    """
+
+    prompt: str
+    about: tuple[str, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class RagasMetric:
     """One metric of ragas.
@@ -97,9 +109,9 @@ class RagasMetric:
     Attributes:
         made_by: Its class in `ragas.metrics.collections`.
         takes: What its `ascore` takes.
-        prompts: The attributes that hold its prompts, in the order they are asked.
+        asks: What the judge is asked, in order.
         worth: The score of the judge's replies, or NaN where they are worth none.
-        calls: Questions asked; 0: one for each context.
+        each_context: True where its one question is asked of each context.
         scale: What a rating may be.
         within: How far ragas's number may lie from what the replies are worth.
         embeds: True where texts are embedded too.
@@ -107,9 +119,9 @@ class RagasMetric:
 
     made_by: str
     takes: tuple[str, ...]
-    prompts: tuple[str, ...]
+    asks: tuple[Asks, ...]
     worth: Callable[[Sequence[Told]], float]
-    calls: int = 0
+    each_context: bool = False
     scale: tuple[int, ...] = (0, 1, 2)
     within: float = SAME
     embeds: bool = False
@@ -118,10 +130,6 @@ class RagasMetric:
     def of_answer(self) -> bool:
         """True where it looks at the answer at all."""
         return "response" in self.takes
-
-    def asked(self, sample: Sample) -> int:
-        """How many questions it asks about an answer to a sample."""
-        return self.calls or len(sample.contexts)
 
 
 def from_settings(settings: ScorerSettings) -> JudgedScorer:
@@ -170,13 +178,17 @@ class Ragas(Asked):
         return None
 
     def questions(self, sample: Sample, output: str) -> Sequence[Question]:
-        """As many questions as ragas will ask, each with the text of its prompt and all that is judged."""
+        """As many questions as ragas will ask, each as long as its prompt and what is judged in it."""
         if self.kind.of_answer and not output.strip():
             return ()
-        data = str(self._data(sample, output))
-        blank = _blank_prompts(self.kind)
-        prompts = (blank[place % len(blank)] for place in range(self.kind.asked(sample)))
-        return tuple(Question(NAME, "", {}, {"type": "object"}, prompt=prompt + data) for prompt in prompts)
+        data = self._data(sample, output)
+        told = [
+            blank + "".join(str(data[name]) for name in asks.about)
+            for blank, asks in zip(_blank_prompts(self.kind), self.kind.asks, strict=True)
+        ]
+        if self.kind.each_context:
+            told = [told[0] + context for context in sample.contexts]
+        return tuple(Question(NAME, "", {}, {"type": "object"}, prompt=prompt) for prompt in told)
 
     def embedded(self, sample: Sample, output: str) -> Sequence[Sequence[str]]:
         """What will be embedded, call by call; for questions that are still to come the sample's stands."""
@@ -184,7 +196,7 @@ class Ragas(Asked):
             return ()
         if "reference" in self.kind.takes:
             return ((output,), (str(sample.reference),))
-        return ((sample.text,), (sample.text,) * self.kind.calls)
+        return ((sample.text,), (sample.text,) * len(self.kind.asks))
 
     async def judge(self, sample: Sample, response: Response, access: JudgeAccess) -> ScoreOrNot:
         """Judge once.
@@ -344,7 +356,9 @@ def _verdicts(reply: Any, asked: Mapping[str, Any]) -> Any:
     if len(rows) != len(wanted):
         raise UnusableReplyError(f"it has {len(rows)} verdicts for {len(wanted)} statements")
     found = {normalised(row["statement"]): row for row in rows}
-    if found.keys() == set(wanted) and len(found) == len(wanted):
+    if len(found) < len(rows):
+        raise UnusableReplyError("it has two verdicts for one statement")
+    if found.keys() == set(wanted):
         return {**reply, "statements": [found[text] for text in wanted]}
     for place, (row, text) in enumerate(zip(rows, wanted, strict=True), start=1):
         said = normalised(row["statement"])
@@ -509,57 +523,91 @@ METRICS: Mapping[str, RagasMetric] = {
     "faithfulness": RagasMetric(
         "Faithfulness",
         ("user_input", "response", "retrieved_contexts"),
-        ("statement_generator_prompt", "nli_statement_prompt"),
+        (
+            Asks("statement_generator_prompt", ("user_input", "response")),
+            Asks("nli_statement_prompt", ("response", "retrieved_contexts")),
+        ),
         _share,
-        calls=2,
     ),
     "response_groundedness": RagasMetric(
         "ResponseGroundedness",
         ("response", "retrieved_contexts"),
-        ("judge1_prompt", "judge2_prompt"),
+        (
+            Asks("judge1_prompt", ("response", "retrieved_contexts")),
+            Asks("judge2_prompt", ("response", "retrieved_contexts")),
+        ),
         _mean_rating,
-        calls=2,
     ),
     "context_relevance": RagasMetric(
         "ContextRelevance",
         ("user_input", "retrieved_contexts"),
-        ("judge1_prompt", "judge2_prompt"),
+        (
+            Asks("judge1_prompt", ("user_input", "retrieved_contexts")),
+            Asks("judge2_prompt", ("user_input", "retrieved_contexts")),
+        ),
         _mean_rating,
-        calls=2,
     ),
     "context_precision": RagasMetric(
-        "ContextPrecision", ("user_input", "reference", "retrieved_contexts"), ("prompt",), _average_precision
+        "ContextPrecision",
+        ("user_input", "reference", "retrieved_contexts"),
+        (Asks("prompt", ("user_input", "reference")),),
+        _average_precision,
+        each_context=True,
     ),
     "context_utilization": RagasMetric(
-        "ContextUtilization", ("user_input", "response", "retrieved_contexts"), ("prompt",), _average_precision
+        "ContextUtilization",
+        ("user_input", "response", "retrieved_contexts"),
+        (Asks("prompt", ("user_input", "response")),),
+        _average_precision,
+        each_context=True,
     ),
     "context_recall": RagasMetric(
-        "ContextRecall", ("user_input", "retrieved_contexts", "reference"), ("prompt",), _share, calls=1
+        "ContextRecall",
+        ("user_input", "retrieved_contexts", "reference"),
+        (Asks("prompt", ("user_input", "retrieved_contexts", "reference")),),
+        _share,
     ),
     "context_entity_recall": RagasMetric(
-        "ContextEntityRecall", ("reference", "retrieved_contexts"), ("prompt",), _entity_recall, calls=2
+        "ContextEntityRecall",
+        ("reference", "retrieved_contexts"),
+        (Asks("prompt", ("reference",)), Asks("prompt", ("retrieved_contexts",))),
+        _entity_recall,
     ),
     "answer_accuracy": RagasMetric(
         "AnswerAccuracy",
         ("user_input", "response", "reference"),
-        ("judge1_prompt", "judge2_prompt"),
+        (
+            Asks("judge1_prompt", ("user_input", "response", "reference")),
+            Asks("judge2_prompt", ("user_input", "response", "reference")),
+        ),
         lambda told: _mean_rating(told, 4),
-        calls=2,
         scale=(0, 2, 4),
     ),
     "factual_correctness": RagasMetric(
-        "FactualCorrectness", ("response", "reference"), ("prompt", "nli_prompt"), _f1, calls=4, within=ROUNDED
+        "FactualCorrectness",
+        ("response", "reference"),
+        (
+            Asks("prompt", ("response",)),
+            Asks("nli_prompt", ("response", "reference")),
+            Asks("prompt", ("reference",)),
+            Asks("nli_prompt", ("response", "reference")),
+        ),
+        _f1,
+        within=ROUNDED,
     ),
     "answer_correctness": RagasMetric(
         "AnswerCorrectness",
         ("user_input", "response", "reference"),
-        ("statement_generator_prompt", "statement_generator_prompt", "correctness_classifier_prompt"),
+        (
+            Asks("statement_generator_prompt", ("user_input", "response")),
+            Asks("statement_generator_prompt", ("user_input", "reference")),
+            Asks("correctness_classifier_prompt", ("user_input", "response", "reference")),
+        ),
         _correctness,
-        calls=3,
         embeds=True,
     ),
     "answer_relevancy": RagasMetric(
-        "AnswerRelevancy", ("user_input", "response"), ("prompt",), _relevancy, calls=3, embeds=True
+        "AnswerRelevancy", ("user_input", "response"), (Asks("prompt", ("response",)),) * 3, _relevancy, embeds=True
     ),
 }
 
@@ -667,16 +715,16 @@ def _made(kind: RagasMetric, calls: _Calls | None = None) -> Any:
     embeddings = {"embeddings": _embedding()(calls)} if kind.embeds else {}
     metric = getattr(_collections(), kind.made_by)(llm=_asking()(calls), **embeddings)
     if calls is not None:
-        for prompt in (getattr(metric, name) for name in dict.fromkeys(kind.prompts)):
+        for prompt in (getattr(metric, name) for name in dict.fromkeys(asks.prompt for asks in kind.asks)):
             prompt.to_string = calls.watched(prompt.to_string)
     return metric
 
 
 @cache
 def _blank_prompts(kind: RagasMetric) -> tuple[str, ...]:
-    """A metric's prompts with nothing to judge in them."""
+    """A metric's prompts, in the order they are asked, with nothing to judge in them."""
     metric = _made(kind)
-    prompts = [getattr(metric, name) for name in kind.prompts]
+    prompts = [getattr(metric, asks.prompt) for asks in kind.asks]
     return tuple(prompt.to_string(_blank(prompt.input_model)) for prompt in prompts)
 
 
