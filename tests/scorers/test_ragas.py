@@ -269,6 +269,11 @@ WRONG = {
         [statements(*FOUR), statements(FOUR[0]), classified(["Water is wet."] * 4, [])],
         0.75 + 0.25 * LIKE,
     ),
+    "a miss of what was not asked": (
+        "answer_correctness",
+        [statements(*FOUR), statements(FOUR[0]), classified(FOUR[:1], FOUR[1:], ["Water is wet."])],
+        0.25 + 0.25 * LIKE,
+    ),
     "questions that are not there": (
         "answer_relevancy",
         [asking(SAMPLE.text), asking(""), asking("")],
@@ -377,6 +382,20 @@ def changed(reply, change, draw):
         key, wrong = ("statement", texts) if change == "text" else ("verdict", numbers)
         rows[place] = {**rows[place], key: draw(st.sampled_from(wrong))}
     return {**reply, "statements": rows}
+
+
+def test_another_prompt_of_ragas_is_another_judge(monkeypatch):
+    from ragas.metrics.collections.faithfulness.util import NLIStatementPrompt
+
+    from aigate.scorers import ragas_metrics
+
+    before = {metric: scorer_of(metric).spec.judge for metric in ("faithfulness", "context_recall")}
+    with monkeypatch.context() as patched:
+        patched.setattr(NLIStatementPrompt, "instruction", "Judge.")
+        ragas_metrics._blank_prompts.cache_clear()
+        changed_ones = [metric for metric, judge in before.items() if scorer_of(metric).spec.judge != judge]
+    ragas_metrics._blank_prompts.cache_clear()
+    assert changed_ones == ["faithfulness"]
 
 
 def test_a_metric_that_embeds_names_the_embedding_model():

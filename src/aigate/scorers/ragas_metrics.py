@@ -352,19 +352,27 @@ def _claims(reply: Any, asked: Mapping[str, Any]) -> Any:  # noqa: ARG001 - one 
 
 def _verdicts(reply: Any, asked: Mapping[str, Any]) -> Any:
     """One verdict for each statement, brought into their order."""
-    rows, wanted = reply["statements"], [normalised(text) for text in asked["statements"]]
+    rows, wanted = reply["statements"], asked["statements"]
     if len(rows) != len(wanted):
         raise UnusableReplyError(f"it has {len(rows)} verdicts for {len(wanted)} statements")
-    found = {normalised(row["statement"]): row for row in rows}
-    if len(found) < len(rows):
-        raise UnusableReplyError("it has two verdicts for one statement")
-    if found.keys() == set(wanted):
-        return {**reply, "statements": [found[text] for text in wanted]}
-    for place, (row, text) in enumerate(zip(rows, wanted, strict=True), start=1):
-        said = normalised(row["statement"])
-        if (said != text and said in wanted) or not _covers(said, text):
-            raise UnusableReplyError(f"verdict {place} is not of statement {place}, or not in its words")
-    return reply
+    places = _places([row["statement"] for row in rows], wanted)
+    if places is None:
+        raise UnusableReplyError("its verdicts are not of the statements, one of each and in its words")
+    return {**reply, "statements": [row for _, row in sorted(zip(places, rows, strict=True), key=lambda pair: pair[0])]}
+
+
+def _places(texts: Sequence[str], wanted: Sequence[str]) -> Sequence[int] | None:
+    """Of each text the place of the one that it is, or says in other words; None where that cannot be said of all."""
+    said = [normalised(text) for text in texts]
+    left = {place: normalised(text) for place, text in enumerate(wanted)}
+    found: dict[int, int] = {}
+    for alike in (str.__eq__, _covers):
+        for number, text in enumerate(said):
+            fits = [place for place, one in left.items() if number not in found and alike(text, one)]
+            if fits:
+                found[number] = number if number in fits else fits[0]
+                del left[found[number]]
+    return [found[number] for number in range(len(said))] if len(found) == len(set(said)) == len(said) else None
 
 
 def _recalled(reply: Any, asked: Mapping[str, Any]) -> Any:
@@ -384,25 +392,12 @@ def _entities(reply: Any, asked: Mapping[str, Any]) -> Any:
 
 def _classified(reply: Any, asked: Mapping[str, Any]) -> Any:
     """Every statement of the answer is right or wrong, and what is missing is the reference's."""
-    answer, reference = ([normalised(text) for text in asked[name]] for name in ("answer", "ground_truth"))
-    ours = [normalised(row["statement"]) for row in (*reply["TP"], *reply["FP"])]
-    missing = [normalised(row["statement"]) for row in reply["FN"]]
-    if len(ours) != len(answer) or not _matched(ours, answer):
+    ours, missing = ([row["statement"] for key in keys for row in reply[key]] for keys in (("TP", "FP"), ("FN",)))
+    if len(ours) != len(asked["answer"]) or _places(ours, asked["answer"]) is None:
         raise UnusableReplyError("TP and FP together are not the statements of the answer, each once and in its words")
-    if not _matched(missing, reference):
+    if _places(missing, asked["ground_truth"]) is None:
         raise UnusableReplyError("FN holds what is no statement of the ground truth, or one twice")
     return reply
-
-
-def _matched(texts: Sequence[str], wanted: Sequence[str]) -> bool:
-    """True where every text is another one of those wanted, as it stands or in other words."""
-    left = list(wanted)
-    for text in sorted(texts, key=lambda text: text not in wanted):
-        found = text if text in left else next((one for one in left if _covers(text, one)), None)
-        if found is None:
-            return False
-        left.remove(found)
-    return True
 
 
 def _question(reply: Any, asked: Mapping[str, Any]) -> Any:  # noqa: ARG001
