@@ -129,6 +129,31 @@ def test_an_answer_is_judged_over_http(options, stream):
     assert (told["name"], told["strict"], told["schema"]) == ("demo_grade", True, GRADE)
 
 
+@dataclass(frozen=True)
+class Prompted(Demo):
+    """Sends one prompt of another library twice, and takes the mean."""
+
+    async def judge(self, sample, response, access):
+        draws = [
+            Question("demo_grade", "", {}, GRADE, prompt=f"Grade {response.output}.", draw=draw) for draw in (0, 1)
+        ]
+        grades = [await access.ask(question, grade_of) for question in draws]
+        return Score(sum(grades) / 2, "graded twice")
+
+
+def test_a_prompt_is_sent_as_it_is_and_each_draw_is_kept_by_itself(journal):
+    replies = iter([{"grade": 7}, {"grade": 0}, {"grade": 1}])
+    judge = FakeJudge({"prompt": lambda asked: next(replies)})
+    with LoopbackServer(judge) as server:
+        [result], [again] = (run(server, ["a"], scorers=(Prompted(),), journal=journal) for _ in range(2))
+        first, second, third = server.requests
+    assert result.scores["demo"].value == again.scores["demo"].value == 0.5
+    assert first.body["messages"] == third.body["messages"] == [{"role": "user", "content": "Grade answer a."}]
+    assert first.body["response_format"]["json_schema"]["schema"] == GRADE
+    assert "could not be used" in second.last_user_text
+    assert again.judging["demo"].from_journal == 2
+
+
 def test_what_the_judge_costs_stands_apart_from_what_the_answer_costs():
     with LoopbackServer(FakeJudge({"demo_grade": {"grade": 1}})) as server:
         [result] = run(server, ["a"], price=Price(1000.0, 0.0, "given"))
