@@ -43,7 +43,7 @@ from aigate.scorers.quotes import find_quote, normalised
 from aigate.scorers.reading import output_of, shown
 from aigate.scorers.shape import is_abstention
 
-__all__ = ["Claim", "Faithfulness", "Sentence", "from_settings", "sentences_of"]
+__all__ = ["Claim", "Faithfulness", "Sentence", "claims_nothing", "from_settings", "sentences_of"]
 
 NAME = "faithfulness"
 UNANSWERABLE = "unanswerable"
@@ -334,21 +334,20 @@ def _leaves_out(sentence: str, claims: Sequence[str]) -> bool:
     """True where the claims of a sentence leave out what it says: most of its words, a number, or a name."""
     words, held = _Words.of(sentence), _Words.of(" ".join(claims))
     if not claims:
-        return not (_frames(sentence, words) and words.numbers <= held.numbers)
+        return not claims_nothing(sentence)
     covered = len(words.stems & held.stems) >= COVERED * len(words.stems)
     return not (covered and words.numbers <= held.numbers and words.names_within <= held.stems)
 
 
-def claims_nothing(sentence: Sentence) -> bool:
-    """True for a sentence that need not be among an answer's claims: it abstains, or stands around the answer."""
-    return sentence.abstains or _frames(sentence.text, _Words.of(sentence.text))
+def claims_nothing(sentence: str) -> bool:
+    """True for what stands around an answer and need not claim anything: a question, a short heading, a courtesy.
 
-
-def _frames(sentence: str, words: _Words) -> bool:
-    """True for what stands around an answer and need not claim anything: a question, a short heading, a courtesy."""
+    Not where a number stands in it.
+    """
+    words = _Words.of(sentence)
     bare = sentence.rstrip("*_\"' ")
     heading = bare.endswith((":", "：")) and len(words.stems) <= LONGEST_HEADING
-    return heading or bare.endswith(("?", "？")) or words.stems <= _COURTESY
+    return not words.numbers and (heading or bare.endswith(("?", "？")) or words.stems <= _COURTESY)
 
 
 _COURTESY = frozenset(

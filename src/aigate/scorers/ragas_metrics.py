@@ -439,7 +439,7 @@ def _refuse_left_out(texts: Sequence[str], whole: str) -> None:
     """Refuse statements that leave a sentence of a text out."""
     said = " ".join(texts)
     for sentence in sentences_of(whole):
-        if not (claims_nothing(sentence) or _covers(said, sentence.text)):
+        if not (sentence.abstains or claims_nothing(sentence.text) or _covers(said, sentence.text)):
             raise UnusableReplyError(f"its statements leave out sentence {sentence.id[1:]} of the text")
 
 
