@@ -3,8 +3,11 @@
 import asyncio
 import inspect
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -26,7 +29,14 @@ from aigate.scorers.base import (
     scorer_from_spec,
 )
 from aigate.scorers.quotes import find_quote
-from aigate.testing import FakeJudge, JudgeAsked, fake_judge_identity
+from aigate.testing import (
+    FakeJudge,
+    JudgeAsked,
+    fake_embeddings_identity,
+    fake_judge_identity,
+    save_cross_encoder,
+    save_embedder,
+)
 
 PARIS = Sample("paris", "Capital of France?", reference="Paris", contexts=("Paris is the capital of France.",))
 BARE = Sample("bare", "Capital of France?")
@@ -48,15 +58,18 @@ class Case:
     bare: str | None = "no_reference"
     needs_output: bool = True
     judge: FakeJudge | None = None
+    model: Callable[[], Path] | None = None  # saves one that the scorer loads: needs the extra `local`
 
     @property
     def settings(self) -> ScorerSettings:
-        judge = None if self.judge is None else fake_judge_identity()
-        return ScorerSettings(self.name, self.argument, self.options, self.contract, judge)
+        judge = None if self.judge is None else fake_judge_identity(embeddings=fake_embeddings_identity())
+        given = {} if self.model is None else {"model": str(self.model())}
+        return ScorerSettings(self.name, self.argument, {**self.options, **given}, self.contract, judge)
 
     @property
     def id(self) -> str:
-        return f"{self.name} {canonical_json(self.options)}" if self.options else self.name
+        name = self.name if self.model is None else f"{self.name} on disk"
+        return f"{name} {canonical_json(self.options)}" if self.options else name
 
 
 OBJECT = Sample("object", "Capital as JSON?", reference={"capital": "Paris", "n": [1, True]})
@@ -85,6 +98,25 @@ OVERLAP: dict[str, Any] = {
     "perfect": Response("the cat sat on the mat today"),
     "garbage": Response("zzz qqq"),
 }
+
+
+KEPT: list[TemporaryDirectory] = []
+
+
+def new_folder() -> Path:
+    KEPT.append(TemporaryDirectory())
+    return Path(KEPT[-1].name)
+
+
+@cache
+def says_paris() -> Path:
+    """A cross-encoder that finds everything entailed where Paris is spoken of, and no nonsense."""
+    return save_cross_encoder(new_folder(), proof="paris", doubt="zzz")
+
+
+@cache
+def knows_paris() -> Path:
+    return save_embedder(new_folder(), ["paris", "rome"])
 
 
 def by_words(asked: JudgeAsked) -> dict[str, Any]:
@@ -164,6 +196,13 @@ CASES = [
     ),
     Case("correctness", perfect=Response("It is Paris."), judge=CAREFUL),
     Case("correctness", options={"partly": 0.25}, judge=CAREFUL),
+    Case(
+        "entailment",
+        perfect=Response("Paris is the capital of France."),
+        bare="not_applicable",
+        model=says_paris,
+        options={"threshold": 0.75, "entails": "entailment", "device": "cpu"},
+    ),
     Case("faithfulness", perfect=Response("Paris is the capital of France."), bare="not_applicable", judge=CAREFUL),
     Case("grounding", perfect=Response("The capital of France is Paris."), bare="not_applicable"),
     Case(
@@ -196,6 +235,8 @@ CASES = [
         judge=CAREFUL,
     ),
     Case("shape", perfect=Response("Paris"), garbage=Response("```python\nreturn"), bare=None),
+    Case("similarity", judge=CAREFUL),
+    Case("similarity", model=knows_paris),
 ]
 
 HOSTILE = [
@@ -324,14 +365,14 @@ def check_spec_round_trips(case: Case, make: Make) -> None:
 
 def check_every_option_is_in_the_spec(case: Case, make: Make) -> None:
     stored = make(case.settings).spec.options
-    for name, value in case.options.items():
-        assert stored[name] == value
+    for name, value in case.settings.options.items():
+        assert stored.get(name) == (None if name == "device" else value)  # where a model runs decides no score
     if case.contract is not None:
         assert stored["schema"] == case.contract
 
 
 def check_metric_option_renames(case: Case, make: Make) -> None:
-    renamed = make(replace(case.settings, options={**case.options, "metric": "other_name"}))
+    renamed = make(replace(case.settings, options={**case.settings.options, "metric": "other_name"}))
     assert renamed.spec.metric == "other_name"
     assert make(case.settings).spec.metric != "other_name"
     same = (scored(renamed, case.sample, case.perfect), scored(make(case.settings), case.sample, case.perfect))
@@ -340,7 +381,7 @@ def check_metric_option_renames(case: Case, make: Make) -> None:
 
 def check_option_typo_names_the_nearest(case: Case, make: Make) -> None:
     with pytest.raises(ConfigError) as caught:
-        make(replace(case.settings, options={**case.options, "metrik": "x"}))
+        make(replace(case.settings, options={**case.settings.options, "metrik": "x"}))
     assert "metrik" in str(caught.value)
     assert case.name in str(caught.value)
     assert "did you mean 'metric'?" in caught.value.hint
@@ -349,7 +390,7 @@ def check_option_typo_names_the_nearest(case: Case, make: Make) -> None:
 def check_metric_must_be_a_name(case: Case, make: Make) -> None:
     for wrong in ("", " ", 1, True, ["x"]):
         with pytest.raises(ConfigError, match="metric"):
-            make(replace(case.settings, options={**case.options, "metric": wrong}))
+            make(replace(case.settings, options={**case.settings.options, "metric": wrong}))
 
 
 def check_total_on_hostile_output(case: Case, make: Make) -> None:
@@ -364,11 +405,18 @@ def check_total_on_hostile_output(case: Case, make: Make) -> None:
         assert len(text) < 50_000, output[:40]
 
 
+def rows(cases: Sequence[Case]) -> list[Any]:
+    """The cases, those that need the extra `local` among the integration tests."""
+    return [
+        pytest.param(case, id=case.id, marks=[pytest.mark.integration] * (case.model is not None)) for case in cases
+    ]
+
+
 CONTRACT = [value for name, value in list(globals().items()) if name.startswith("check_")]
 
 
 @pytest.mark.parametrize("check", CONTRACT, ids=lambda check: check.__name__.removeprefix("check_"))
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
+@pytest.mark.parametrize("case", rows(CASES))
 def test_scorer_keeps_the_contract(case, check):
     check(case, make_scorer)
 
@@ -377,7 +425,7 @@ def test_every_built_in_scorer_is_listed():
     assert {case.name for case in CASES} == set(SCORERS.built_in)
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
+@pytest.mark.parametrize("case", rows(CASES))
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data())
 def test_any_text_gets_a_score_or_a_reason(case, data):
@@ -392,7 +440,7 @@ def test_any_text_gets_a_score_or_a_reason(case, data):
     canonical_json(found.to_dict())
 
 
-@pytest.mark.parametrize("case", [case for case in CASES if case.needs_output], ids=lambda case: case.id)
+@pytest.mark.parametrize("case", rows([case for case in CASES if case.needs_output]))
 def test_scorer_says_so_when_it_is_asked_about_a_fault(case):
     from aigate.core.response import Fault, FaultKind
     from aigate.errors import ScoringError

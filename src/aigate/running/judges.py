@@ -202,6 +202,7 @@ def scorer_settings_of(suite: Suite) -> tuple[ScorerSettings, ...]:
             entry.argument,
             {name: value for name, value in entry.options.items() if name != OPTION},
             suite.contract,
+            folder=suite.path,
         )
         for entry in _entries(suite)
     )

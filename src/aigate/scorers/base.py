@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol, TypeGuard, runtime_checkable
 
 from aigate.core.registry import Registry, refuse_unknown
@@ -35,6 +36,7 @@ SCORERS = Registry(
         "classification": "aigate.scorers.classification:from_settings",
         "contract": "aigate.scorers.contract:from_settings",
         "correctness": "aigate.scorers.correctness:from_settings",
+        "entailment": "aigate.scorers.entailment:from_settings",
         "exact_match": "aigate.scorers.exact:exact_match",
         "faithfulness": "aigate.scorers.faithfulness:from_settings",
         "grounding": "aigate.scorers.grounding:from_settings",
@@ -44,6 +46,7 @@ SCORERS = Registry(
         "rouge_l": "aigate.scorers.text:rouge_l",
         "rubric": "aigate.scorers.rubric:from_settings",
         "shape": "aigate.scorers.shape:from_settings",
+        "similarity": "aigate.scorers.similarity:from_settings",
         "token_f1": "aigate.scorers.text:token_f1",
     },
     error=ConfigError,
@@ -136,6 +139,7 @@ class ScorerSettings:
         contract: The suite's `contract.json`, or None.
         judge: The model that judges, where the suite or a caller names one; the embedding model stands beside it, or in
             its place where no model is named that can be asked.
+        folder: What relative paths in options are relative to (the suite's folder).
     """
 
     name: str
@@ -143,6 +147,7 @@ class ScorerSettings:
     options: Mapping[str, Any] = field(default_factory=dict)
     contract: Any = None
     judge: Judge | None = None
+    folder: Path = Path()
 
     def needed_judge(self) -> Judge:
         """The judge.
