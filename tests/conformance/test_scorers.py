@@ -21,6 +21,7 @@ from aigate.core.score import MetricSpec, Score, ScoreOrNot, Unscored
 from aigate.errors import ConfigError
 from aigate.scorers.base import (
     SCORERS,
+    BaselineAnswers,
     RunScorer,
     Scorer,
     ScorerSettings,
@@ -58,13 +59,19 @@ class Case:
     bare: str | None = "no_reference"
     needs_output: bool = True
     judge: FakeJudge | None = None
+    against: str | None = None  # the baseline's answer to the sample
     model: Callable[[], Path] | None = None  # saves one that the scorer loads: needs the extra `local`
 
     @property
     def settings(self) -> ScorerSettings:
         judge = None if self.judge is None else fake_judge_identity(embeddings=fake_embeddings_identity())
         given = {} if self.model is None else {"model": str(self.model())}
-        return ScorerSettings(self.name, self.argument, {**self.options, **given}, self.contract, judge)
+        baseline = None
+        if self.against is not None:
+            id_, digest = self.sample.id, self.sample.digest
+            baseline = BaselineAnswers("sha256:baseline", {id_: digest}, {id_: self.against})
+        options = {**self.options, **given}
+        return ScorerSettings(self.name, self.argument, options, self.contract, judge, baseline=baseline)
 
     @property
     def id(self) -> str:
@@ -131,6 +138,13 @@ def by_words(asked: JudgeAsked) -> dict[str, Any]:
     return {"verdicts": rows}
 
 
+def more_of_paris(asked: JudgeAsked) -> dict[str, Any]:
+    """A careful judge of pairs: the shorter of two answers that name Paris is better, and any such than none."""
+    lengths = {place: len(text) if "Paris" in text else 10**9 for place, text in asked.data["answers"].items()}
+    first, second = lengths["first"], lengths["second"]
+    return {"reasoning": "by Paris", "better": "tie" if first == second else "first" if first < second else "second"}
+
+
 def graded(asked: JudgeAsked) -> dict[str, Any]:
     """A careful judge of the rubric: the criterion is met in full where the answer names Paris."""
     grade = 5 if "Paris" in asked.data["answer"] else 1
@@ -151,6 +165,7 @@ CAREFUL = FakeJudge(
         "faithfulness_verdicts": by_words,
         "refusal_kind": {"reasoning": "it is nonsense, yet an attempt", "kind": "answers"},
         "rubric_grades": graded,
+        "pairwise_better": more_of_paris,
     }
 )
 
@@ -233,6 +248,14 @@ CASES = [
             "show": ["reference"],
         },
         judge=CAREFUL,
+    ),
+    Case("pairwise", against="It may be Paris.", bare="not_applicable", judge=CAREFUL),
+    Case(
+        "pairwise",
+        against="Paris?",
+        options={"criteria": ["It is short."], "show": ["reference"]},
+        judge=CAREFUL,
+        bare="not_applicable",
     ),
     Case("shape", perfect=Response("Paris"), garbage=Response("```python\nreturn"), bare=None),
     Case("similarity", judge=CAREFUL),
@@ -359,7 +382,7 @@ def check_spec_round_trips(case: Case, make: Make) -> None:
     assert again.spec == scorer.spec
     assert again == scorer
     assert canonical_json(again.spec.to_dict()) == text
-    for response in (case.perfect, case.garbage):
+    for response in (case.perfect, case.garbage) if case.against is None else ():  # a spec holds no answers
         assert scored(again, case.sample, response) == scored(scorer, case.sample, response)
 
 

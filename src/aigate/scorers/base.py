@@ -9,6 +9,7 @@ from typing import Any, Protocol, TypeGuard, runtime_checkable
 
 from aigate.core.registry import Registry, refuse_unknown
 from aigate.core.response import Response
+from aigate.core.run import Run
 from aigate.core.sample import Sample
 from aigate.core.score import MetricSpec, ScoreOrNot, Unscored
 from aigate.errors import ConfigError
@@ -16,6 +17,7 @@ from aigate.scorers.judge import Judge, JudgeAccess, Question
 
 __all__ = [
     "SCORERS",
+    "BaselineAnswers",
     "JudgedScorer",
     "RunScorer",
     "Scorer",
@@ -41,6 +43,7 @@ SCORERS = Registry(
         "faithfulness": "aigate.scorers.faithfulness:from_settings",
         "grounding": "aigate.scorers.grounding:from_settings",
         "includes": "aigate.scorers.exact:includes",
+        "pairwise": "aigate.scorers.pairwise:from_settings",
         "recorded": "aigate.scorers.recorded:from_settings",
         "refusal": "aigate.scorers.refusal:from_settings",
         "rouge_l": "aigate.scorers.text:rouge_l",
@@ -129,6 +132,39 @@ def embedded_by(scorer: JudgedScorer, sample: Sample, output: str) -> Sequence[S
 
 
 @dataclass(frozen=True, slots=True)
+class BaselineAnswers:
+    """The answers of a stored run, for scorers that hold the candidate's against them.
+
+    Attributes:
+        digest: The run's digest; empty where there is no run.
+        samples: The digest of each of its samples, by id.
+        outputs: Its first answer to each sample, by id, where it has one that is no fault and not cut off.
+    """
+
+    digest: str = ""
+    samples: Mapping[str, str] = field(default_factory=dict)
+    outputs: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, run: Run) -> BaselineAnswers:
+        """Those of a run."""
+        outputs: dict[str, str] = {}
+        for result in sorted(run.results, key=lambda result: result.repeat):
+            response = result.response
+            if response is not None and response.output and not result.outcome.candidate_fault:
+                outputs.setdefault(result.sample_id, response.output)
+        return cls(run.digest, {id_: sample.digest for id_, sample in run.samples.items()}, outputs)
+
+    def asked(self, sample: Sample) -> bool:
+        """Whether the run was asked this very sample."""
+        return self.samples.get(sample.id) == sample.digest
+
+    def answer(self, sample: Sample) -> str:
+        """Its answer; empty where it has none."""
+        return self.outputs.get(sample.id, "") if self.asked(sample) else ""
+
+
+@dataclass(frozen=True, slots=True)
 class ScorerSettings:
     """What a scorer is made from.
 
@@ -140,6 +176,7 @@ class ScorerSettings:
         judge: The model that judges, where the suite or a caller names one; the embedding model stands beside it, or in
             its place where no model is named that can be asked.
         folder: What relative paths in options are relative to (the suite's folder).
+        baseline: The baseline's answers, where there is a baseline.
     """
 
     name: str
@@ -148,6 +185,7 @@ class ScorerSettings:
     contract: Any = None
     judge: Judge | None = None
     folder: Path = Path()
+    baseline: BaselineAnswers | None = None
 
     def needed_judge(self) -> Judge:
         """The judge.
@@ -208,4 +246,6 @@ def scorer_from_spec(spec: MetricSpec) -> Scorer:
     name, _, argument = spec.scorer.partition(":")
     options = {key: value for key, value in spec.options.items() if key != "schema"}
     judge = None if spec.judge is None else Judge.from_identity(spec.judge)
-    return make_scorer(ScorerSettings(name, argument, options, contract=spec.options.get("schema"), judge=judge))
+    baseline = None if spec.against is None else BaselineAnswers(spec.against)
+    contract = spec.options.get("schema")
+    return make_scorer(ScorerSettings(name, argument, options, contract=contract, judge=judge, baseline=baseline))
