@@ -89,6 +89,7 @@ def test_a_version_that_loses_most_pairs_is_blocked_and_one_that_wins_passes(pla
     assert re.search(r"mean 0\.500 → 0\.250: -25\.0 points", check["summary"])
     assert len(judge.asked) == 2 * N
     assert "estimate: 160 questions to the judge j/1/v1" in err
+    assert "no-regression pairwise: 80 samples" in err  # what it can see does not hang on the baseline's own scores
     code, check, *_ = verdict_of(place, "better", lambda i: 2)
     assert (code, check["status"], check["observed"]) == (0, "pass", 0.5)
 
@@ -110,6 +111,17 @@ def test_the_next_baseline_is_held_against_by_its_answers_not_by_its_scores(plac
     assert (code, check["status"], set(values(run))) == (0, "pass", {1.0})
     assert "pairwise – 1.000" in err  # what the baseline won before is not shown beside it
     assert run.header.metric("pairwise").against == load_run(place.folder / "runs" / "short.jsonl").digest
+
+
+def test_another_judge_judges_the_pairs_and_not_the_baseline_again(place, suite, judge):
+    promoted(place, "old", lambda i: 9)
+    promoted(place, "short", lambda i: 5)
+    toml = (place.suite / "suite.toml").read_text()
+    (place.suite / "suite.toml").write_text(toml.replace("j/1/v1", "k/1/v1"))
+    asked = len(judge.asked)
+    code, check, _, _, err = verdict_of(place, "shorter", lambda i: 2)
+    assert (code, check["status"], len(judge.asked) - asked) == (0, "pass", 2 * N)
+    assert "judged again" not in err
 
 
 def test_scores_against_another_baseline_cannot_be_used(place, suite):

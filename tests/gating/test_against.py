@@ -90,6 +90,13 @@ def test_scores_against_another_run_or_none_cannot_be_compared(runs, digest):
     assert (found["pairwise"].status, "other-baseline" in codes) == (Status.ERROR, True)
 
 
+def test_the_baseline_misses_no_scores_that_it_never_had(runs):
+    candidate, baseline = runs([None] * 3 + [1.0] * 57)
+    found, verdict = outcome(candidate, baseline)
+    codes = {why.code for check in verdict.checks for why in check.reasons}
+    assert (found["pairwise"].status, "missing-arms-differ" in codes) == (Status.PASS, False)
+
+
 def test_a_baseline_that_was_judged_again_is_still_the_one_it_was(runs, make_run):
     candidate, baseline = runs([1.0] * 60)
     again = make_run({"correct": {id_: [1.0] for id_ in IDS}}, specs=[OTHER], rejudged_from=baseline.digest)
