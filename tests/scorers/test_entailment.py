@@ -17,7 +17,7 @@ from aigate.core.sample import Sample
 from aigate.core.score import Unscored
 from aigate.errors import ConfigError, MissingExtraError
 from aigate.running.evaluation import evaluate
-from aigate.scorers.base import ScorerSettings, make_scorer
+from aigate.scorers.base import ScorerSettings, make_scorer, scorer_from_spec
 from aigate.scorers.entailment import CrossEncoder, Head, head_of, windows_of
 from aigate.scorers.local_models import weights_of
 from aigate.testing import save_cross_encoder
@@ -244,9 +244,28 @@ def test_other_weights_are_another_scorer(models, tmp_path):
     assert scorer_of(folder).spec == before
     save_cross_encoder(folder, seed=2)
     assert scorer_of(folder).spec != before
+    pinned = scorer_of(folder, digest=before.options["digest"])
+    assert pinned.spec == before
     with pytest.raises(ConfigError, match="expected sha256") as caught:
-        scorer_of(folder, digest=before.options["digest"])
+        pinned.ready()
     assert "another scorer" in caught.value.hint
+    assert "expected sha256" in score(pinned, SKY).explanation  # whoever forgot to ask
+
+
+@local
+def test_a_pinned_model_is_verified_before_anything_is_asked_and_not_read_for_a_stored_run(tmp_path, monkeypatch):
+    folder = save_cross_encoder(tmp_path / "tiny")
+    spec = scorer_of(folder).spec
+    (tmp_path / "samples.jsonl").write_text('{"id": "a", "input": "?", "contexts": ["proof"]}\n')
+    scorer = f'{{ scorer = "entailment", model = "tiny", digest = "{spec.options["digest"]}" }}'
+    (tmp_path / "suite.toml").write_text(f"scorers = [{scorer}]\n")
+    asked = []
+    save_cross_encoder(folder, seed=1)
+    with pytest.raises(ConfigError, match="expected sha256"):
+        evaluate(tmp_path, version="m/1/v1", provider=lambda text: asked.append(text) or "x", journal=None)
+    assert asked == []
+    monkeypatch.setattr("aigate.scorers.local_models._digest", lambda folder: pytest.fail("the model was read"))
+    assert scorer_from_spec(spec).spec == spec
 
 
 @local

@@ -34,7 +34,7 @@ from aigate.running.provenance import git_commit, library_versions, utc_now
 from aigate.running.schedule import run_at_look
 from aigate.running.uploading import Upload, file_of
 from aigate.running.writer import RunWriter, begun_run
-from aigate.scorers.base import Scorer
+from aigate.scorers.base import Scorer, make_ready
 from aigate.scorers.calibration import calibrations_in
 from aigate.stores import local_path
 
@@ -287,6 +287,8 @@ def prepare(suite: Suite, choices: Choices, *, environ: Mapping[str, str]) -> Co
     own_prices = _own_prices(suite, choices)
     judges = judge_plans(suite, choices.judge, environ=environ, prices=own_prices)
     scorers = scorers_of(suite, judges, baseline=choices.baseline)
+    for scorer in scorers:
+        make_ready(scorer)
     samples, subset = suite.select(choices.limit, choices.tags)
     concurrency = choices.concurrency or config.concurrency or DEFAULTS["concurrency"]
     provider = _provider(suite, choices, version, environ, concurrency)

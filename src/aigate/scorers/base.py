@@ -24,6 +24,7 @@ __all__ = [
     "ScorerSettings",
     "asks_a_judge",
     "embedded_by",
+    "make_ready",
     "make_scorer",
     "scorer_from_spec",
 ]
@@ -129,6 +130,17 @@ def embedded_by(scorer: JudgedScorer, sample: Sample, output: str) -> Sequence[S
     ask = getattr(scorer, "embedded", None)
     texts: Sequence[Sequence[str]] = () if ask is None else ask(sample, output)
     return texts
+
+
+def make_ready(scorer: Scorer) -> None:
+    """Have a scorer make sure that what it was made for is there, before anything is asked: its member `ready`, if any.
+
+    Raises:
+        ConfigError: It is not.
+    """
+    ready = getattr(scorer, "ready", None)
+    if callable(ready):
+        ready()
 
 
 @dataclass(frozen=True, slots=True)

@@ -255,6 +255,14 @@ class Entailment:
         """Samples without a word of context lie outside the metric."""
         return has_contexts(sample)
 
+    def ready(self) -> None:
+        """Make sure that the model is the one whose digest stands in the spec.
+
+        Raises:
+            ConfigError: It is another one.
+        """
+        self.weights.verify()
+
     def score(self, sample: Sample, response: Response) -> Awaitable[ScoreOrNot]:
         """Judge, in the thread of models.
 
@@ -381,6 +389,7 @@ class CrossEncoder:
         }
         folder, local = str(weights.folder), {"local_files_only": True, "trust_remote_code": False}
         with quietly_loading(weights.model):
+            weights.verify()
             self._tokenizer: Any = transformers.AutoTokenizer.from_pretrained(folder, use_fast=True, **local)
             model: Any = kinds[head.kind].from_pretrained(folder, dtype=torch.float32, **local)
         self._device = device_of(weights)

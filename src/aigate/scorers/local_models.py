@@ -55,7 +55,7 @@ class Weights:
         model: As the suite names it.
         revision: The revision that the suite names; None where it names none.
         folder: Where its files are.
-        digest: Of all its files.
+        digest: Of all its files; as the suite says it, or as it was found.
         device: `auto` (a GPU where there is one), or where to run.
     """
 
@@ -69,6 +69,18 @@ class Weights:
     def options(self) -> Mapping[str, Any]:
         """What stands in the metric's spec; not the device, on which what a model says does not depend."""
         return {"model": self.model, "revision": self.revision, "digest": self.digest}
+
+    def verify(self) -> None:
+        """Make sure that the files are those of the digest; read once, unless one changes: gigabytes take seconds.
+
+        Raises:
+            ConfigError: They are not.
+        """
+        if (found := _digest(self.folder)) != self.digest:
+            raise ConfigError(
+                f"the files of model '{self.model}' have the digest {found}, expected {self.digest}",
+                hint="get the model that was meant, or change 'digest' in the suite file: it is another scorer then",
+            )
 
 
 def need_packages(*packages: str, purpose: str) -> None:
@@ -85,8 +97,11 @@ def need_packages(*packages: str, purpose: str) -> None:
 def weights_of(settings: ScorerSettings) -> Weights:
     """The model that a scorer's options name: `model` (needed), `revision`, `digest`, `device`.
 
+    A digest that is given is taken at its word, and verified before the model is used: who reads a stored run need not
+    read the model.
+
     Raises:
-        ConfigError: No such model on this machine, or not the one whose digest is given.
+        ConfigError: No such model on this machine.
     """
     model, revision = text_option(settings, "model"), text_option(settings, "revision")
     if model is None or not model.strip():
@@ -96,14 +111,7 @@ def weights_of(settings: ScorerSettings) -> Weights:
         )
     device = word_option(settings, "device", DEVICES, default=DEVICES[0]) or DEVICES[0]
     folder = _folder(settings, model, revision)
-    digest = _digest(folder)
-    wanted = text_option(settings, "digest")
-    if wanted is not None and wanted != digest:
-        raise ConfigError(
-            f"scorer '{settings.name}': the files of model '{model}' have the digest {digest}, expected {wanted}",
-            hint="get the model that was meant, or change 'digest' in the suite file: it is another scorer then",
-        )
-    return Weights(model, revision, folder, digest, device)
+    return Weights(model, revision, folder, text_option(settings, "digest") or _digest(folder), device)
 
 
 def json_of(folder: Path, name: str = CONFIG) -> Mapping[str, Any]:
@@ -199,7 +207,6 @@ def _counts(path: Path) -> bool:
 
 @lru_cache(maxsize=16)
 def _digest_of(folder: Path, files: tuple[tuple[Path, int, int], ...]) -> str:
-    """Read once, unless a file changes: gigabytes take seconds."""
     found = {}
     for path, _size, _at in files:
         with path.open("rb") as file:

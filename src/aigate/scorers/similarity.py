@@ -114,6 +114,14 @@ class LocalSimilarity(_Compares):
     spec: MetricSpec
     weights: Weights = field(compare=False)
 
+    def ready(self) -> None:
+        """Make sure that the model is the one whose digest stands in the spec.
+
+        Raises:
+            ConfigError: It is another one.
+        """
+        self.weights.verify()
+
     def score(self, sample: Sample, response: Response) -> Awaitable[ScoreOrNot]:
         """Compare, in the thread of models.
 
@@ -179,4 +187,5 @@ def _model(weights: Weights) -> Any:
     from sentence_transformers import SentenceTransformer
 
     with quietly_loading(weights.model):
+        weights.verify()
         return SentenceTransformer(str(weights.folder), device=device_of(weights), local_files_only=True)
