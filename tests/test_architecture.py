@@ -50,6 +50,11 @@ LAZY = {
     "distributed",
     "fsspec",
     "obstore",
+    "torch",
+    "transformers",
+    "tokenizers",
+    "sentence_transformers",
+    "huggingface_hub",
 }
 # Packages that a whole part of the house is built on; the parts themselves are imported only when they are used.
 AT_HOME = {

@@ -37,6 +37,7 @@ from aigate.running.judging import judgement
 from aigate.scorers.base import JudgedScorer, ScorerSettings, asks_a_judge, make_scorer
 from aigate.scorers.faithfulness import sentences_of
 from aigate.scorers.judge import Judge, JudgeError, Question, UnusableReplyError, messages_of, read_reply
+from aigate.scorers.local_models import quietly_loading
 from aigate.scorers.quotes import find_quote, normalised
 
 __all__ = [
@@ -56,6 +57,8 @@ __all__ = [
     "fake_vector",
     "judged_scorer",
     "main",
+    "save_cross_encoder",
+    "save_embedder",
     "stalling",
 ]
 
@@ -391,6 +394,148 @@ def judged_scorer(name: str, *, judge: Judge | None = None, argument: str = "", 
     if not asks_a_judge(scorer):
         raise TypeError(f"scorer '{name}' asks no judge")
     return scorer
+
+
+def save_cross_encoder(
+    folder: Path,
+    *,
+    proof: str = "proof",
+    doubt: str = "not",
+    kind: Literal["sequence", "single", "tokens"] = "sequence",
+    labels: Sequence[str] = (),
+    most_tokens: int = 64,
+    seed: int | None = None,
+) -> Path:
+    """Save a model of a few kilobytes that the scorer `entailment` loads as any other (extra `local`).
+
+    A passage and a claim are entailed where `proof` stands in both together more often than `doubt`: attention is the
+    same to every token, so that the first one holds their mean. As a token classifier it supports every token but
+    `doubt`.
+
+    Args:
+        folder: Where to.
+        proof: A word in lower case.
+        doubt: Another one.
+        kind: A classifier of pairs with two labels or with one output, or of tokens.
+        labels: Names of the two labels, the one for what is entailed last.
+        most_tokens: That it reads at once.
+        seed: Weights drawn at random instead, by this seed.
+    """
+    import torch
+    from transformers import BertConfig, BertForSequenceClassification, BertForTokenClassification
+
+    names = labels or (("hallucinated", "supported") if kind == "tokens" else ("not_entailment", "entailment"))
+    torch.manual_seed(seed or 0)
+    config = BertConfig(
+        **_TINY,
+        vocab_size=len(_SPECIAL) + 2,
+        num_hidden_layers=1,
+        max_position_embeddings=most_tokens,
+        initializer_range=1.0,
+        **({"num_labels": 1} if kind == "single" else {"id2label": dict(enumerate(names))}),
+    )
+    model: Any = (BertForTokenClassification if kind == "tokens" else BertForSequenceClassification)(config)
+    if seed is None:
+        _set_by_hand(model, kind)
+    with quietly_loading("to be saved"):
+        model.save_pretrained(folder)
+    _save_tokenizer(folder, (proof, doubt), most_tokens)
+    return folder
+
+
+_SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
+_TINY: Mapping[str, Any] = {
+    "hidden_size": 4,
+    "num_attention_heads": 1,
+    "intermediate_size": 4,
+    "hidden_dropout_prob": 0.5,  # at work only where a model is left in training
+    "attention_probs_dropout_prob": 0.5,
+}
+
+
+def _set_by_hand(model: Any, kind: str) -> None:
+    """The first number of a token says how it speaks: for, against, or not at all; the first label is against."""
+    import torch
+
+    weights = dict(model.named_parameters())
+    with torch.no_grad():
+        for name, weight in weights.items():
+            weight.fill_(1.0 if name.endswith("LayerNorm.weight") else 0.0)
+        neutral, speaks_for, against = [0.0, 0.0, 1.0, -1.0], [1.0, -1.0, 0.0, 0.0], [-1.0, 1.0, 0.0, 0.0]
+        weights["bert.embeddings.word_embeddings.weight"].copy_(
+            torch.tensor([*[neutral] * len(_SPECIAL), speaks_for, against])
+        )
+        if kind != "tokens":
+            layer = "bert.encoder.layer.0.attention"
+            for name in (f"{layer}.self.value.weight", f"{layer}.output.dense.weight"):
+                weights[name].copy_(torch.eye(4))
+            weights["bert.pooler.dense.weight"].copy_(1000.0 * torch.eye(4))
+        if kind == "single":
+            weights["classifier.weight"][0, 0] = 8.0
+        else:
+            weights["classifier.weight"][:, 0] = torch.tensor([-4.0, 4.0])
+        weights["classifier.bias"].copy_(torch.tensor(_BIAS[kind]))
+
+
+_BIAS: Mapping[str, Sequence[float]] = {"sequence": [0.0, -2.0], "single": [-2.0], "tokens": [0.0, 2.0]}
+
+
+def save_embedder(folder: Path, words: Sequence[str], *, most_tokens: int = 16, seed: int = 0) -> Path:
+    """Save a sentence-transformers model of a few kilobytes: a text is the mean of vectors drawn for its words.
+
+    Args:
+        folder: Where to.
+        words: Those it knows, in lower case; all others are one and the same to it.
+        most_tokens: That it reads, two marks included.
+        seed: Draws the vectors.
+    """
+    import torch
+    from transformers import BertConfig, BertModel
+
+    torch.manual_seed(seed)
+    size = len(_SPECIAL) + len(words)
+    config = BertConfig(
+        **{**_TINY, "hidden_size": 8}, vocab_size=size, num_hidden_layers=0, max_position_embeddings=most_tokens
+    )
+    model = BertModel(config)
+    with torch.no_grad():
+        for table in (model.embeddings.position_embeddings, model.embeddings.token_type_embeddings):
+            table.weight.zero_()
+        model.embeddings.word_embeddings.weight.normal_()[[0, 2, 3]] = 0.0  # marks say nothing
+    with quietly_loading("to be saved"):
+        model.save_pretrained(folder)
+    _save_tokenizer(folder, words, most_tokens)
+    (folder / "1_Pooling").mkdir(exist_ok=True)
+    for name, content in (
+        ("modules.json", [_module(0, "", "Transformer"), _module(1, "1_Pooling", "Pooling")]),
+        ("1_Pooling/config.json", {"word_embedding_dimension": 8, "pooling_mode_mean_tokens": True}),
+        ("sentence_bert_config.json", {"max_seq_length": most_tokens, "do_lower_case": False}),
+    ):
+        (folder / name).write_text(json.dumps(content), "utf-8")
+    return folder
+
+
+def _module(place: int, path: str, kind: str) -> Mapping[str, Any]:
+    return {"idx": place, "name": str(place), "path": path, "type": f"sentence_transformers.models.{kind}"}
+
+
+def _save_tokenizer(folder: Path, words: Sequence[str], most_tokens: int) -> None:
+    """A tokenizer whose tokens are words."""
+    from tokenizers import Tokenizer, normalizers, pre_tokenizers, processors
+    from tokenizers.models import WordLevel
+    from transformers import PreTrainedTokenizerFast
+
+    vocabulary = {word: place for place, word in enumerate((*_SPECIAL, *words))}
+    tokenizer: Any = Tokenizer(WordLevel(vocabulary, unk_token=_SPECIAL[1]))
+    tokenizer.normalizer = normalizers.Lowercase()
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]",
+        pair="[CLS] $A [SEP] $B:1 [SEP]:1",
+        special_tokens=[("[CLS]", 2), ("[SEP]", 3)],
+    )
+    special = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=most_tokens, **special).save_pretrained(folder)
 
 
 def _reply_text(reply: JudgeReply) -> str:

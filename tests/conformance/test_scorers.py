@@ -3,8 +3,11 @@
 import asyncio
 import inspect
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -18,6 +21,7 @@ from aigate.core.score import MetricSpec, Score, ScoreOrNot, Unscored
 from aigate.errors import ConfigError
 from aigate.scorers.base import (
     SCORERS,
+    BaselineAnswers,
     RunScorer,
     Scorer,
     ScorerSettings,
@@ -25,7 +29,15 @@ from aigate.scorers.base import (
     make_scorer,
     scorer_from_spec,
 )
-from aigate.testing import FakeJudge, JudgeAsked, careful_judge, fake_judge_identity
+from aigate.testing import (
+    FakeJudge,
+    JudgeAsked,
+    careful_judge,
+    fake_embeddings_identity,
+    fake_judge_identity,
+    save_cross_encoder,
+    save_embedder,
+)
 
 PARIS = Sample("paris", "Capital of France?", reference="Paris", contexts=("Paris is the capital of France.",))
 BARE = Sample("bare", "Capital of France?")
@@ -48,15 +60,24 @@ class Case:
     needs_output: bool = True
     judge: FakeJudge | None = None
     marks: tuple[pytest.MarkDecorator, ...] = ()
+    against: str | None = None  # the baseline's answer to the sample
+    model: Callable[[], Path] | None = None  # saves one that the scorer loads: needs the extra `local`
 
     @property
     def settings(self) -> ScorerSettings:
-        judge = None if self.judge is None else fake_judge_identity()
-        return ScorerSettings(self.name, self.argument, self.options, self.contract, judge)
+        judge = None if self.judge is None else fake_judge_identity(embeddings=fake_embeddings_identity())
+        given = {} if self.model is None else {"model": str(self.model())}
+        baseline = None
+        if self.against is not None:
+            id_, digest = self.sample.id, self.sample.digest
+            baseline = BaselineAnswers("sha256:baseline", {id_: digest}, {id_: self.against})
+        options = {**self.options, **given}
+        return ScorerSettings(self.name, self.argument, options, self.contract, judge, baseline=baseline)
 
     @property
     def id(self) -> str:
-        return f"{self.name} {canonical_json(self.options)}" if self.options else self.name
+        name = self.name if self.model is None else f"{self.name} on disk"
+        return f"{name} {canonical_json(self.options)}" if self.options else name
 
 
 OBJECT = Sample("object", "Capital as JSON?", reference={"capital": "Paris", "n": [1, True]})
@@ -87,6 +108,32 @@ OVERLAP: dict[str, Any] = {
 }
 
 
+KEPT: list[TemporaryDirectory] = []
+
+
+def new_folder() -> Path:
+    KEPT.append(TemporaryDirectory())
+    return Path(KEPT[-1].name)
+
+
+@cache
+def says_paris() -> Path:
+    """A cross-encoder that finds everything entailed where Paris is spoken of, and no nonsense."""
+    return save_cross_encoder(new_folder(), proof="paris", doubt="zzz")
+
+
+@cache
+def knows_paris() -> Path:
+    return save_embedder(new_folder(), ["paris", "rome"])
+
+
+def more_of_paris(asked: JudgeAsked) -> dict[str, Any]:
+    """A careful judge of pairs: the shorter of two answers that name Paris is better, and any such than none."""
+    lengths = {place: len(text) if "Paris" in text else 10**9 for place, text in asked.data["answers"].items()}
+    first, second = lengths["first"], lengths["second"]
+    return {"reasoning": "by Paris", "better": "tie" if first == second else "first" if first < second else "second"}
+
+
 def graded(asked: JudgeAsked) -> dict[str, Any]:
     """A careful judge of the rubric: the criterion is met in full where the answer names Paris."""
     grade = 5 if "Paris" in asked.data["answer"] else 1
@@ -104,6 +151,7 @@ CAREFUL = careful_judge(
     correctness_grade=compared,
     refusal_kind={"reasoning": "it is nonsense, yet an attempt", "kind": "answers"},
     rubric_grades=graded,
+    pairwise_better=more_of_paris,
 )
 
 CASES = [
@@ -148,6 +196,13 @@ CASES = [
     ),
     Case("correctness", perfect=Response("It is Paris."), judge=CAREFUL),
     Case("correctness", options={"partly": 0.25}, judge=CAREFUL),
+    Case(
+        "entailment",
+        perfect=Response("Paris is the capital of France."),
+        bare="not_applicable",
+        model=says_paris,
+        options={"threshold": 0.75, "entails": "entailment", "device": "cpu"},
+    ),
     Case("faithfulness", perfect=Response("Paris is the capital of France."), bare="not_applicable", judge=CAREFUL),
     Case(
         "ragas",
@@ -187,7 +242,17 @@ CASES = [
         },
         judge=CAREFUL,
     ),
+    Case("pairwise", against="It may be Paris.", bare="not_applicable", judge=CAREFUL),
+    Case(
+        "pairwise",
+        against="Paris?",
+        options={"criteria": ["It is short."], "show": ["reference"]},
+        judge=CAREFUL,
+        bare="not_applicable",
+    ),
     Case("shape", perfect=Response("Paris"), garbage=Response("```python\nreturn"), bare=None),
+    Case("similarity", judge=CAREFUL),
+    Case("similarity", model=knows_paris),
 ]
 
 HOSTILE = [
@@ -310,20 +375,20 @@ def check_spec_round_trips(case: Case, make: Make) -> None:
     assert again.spec == scorer.spec
     assert again == scorer
     assert canonical_json(again.spec.to_dict()) == text
-    for response in (case.perfect, case.garbage):
+    for response in (case.perfect, case.garbage) if case.against is None else ():  # a spec holds no answers
         assert scored(again, case.sample, response) == scored(scorer, case.sample, response)
 
 
 def check_every_option_is_in_the_spec(case: Case, make: Make) -> None:
     stored = make(case.settings).spec.options
-    for name, value in case.options.items():
-        assert stored[name] == value
+    for name, value in case.settings.options.items():
+        assert stored.get(name) == (None if name == "device" else value)  # where a model runs decides no score
     if case.contract is not None:
         assert stored["schema"] == case.contract
 
 
 def check_metric_option_renames(case: Case, make: Make) -> None:
-    renamed = make(replace(case.settings, options={**case.options, "metric": "other_name"}))
+    renamed = make(replace(case.settings, options={**case.settings.options, "metric": "other_name"}))
     assert renamed.spec.metric == "other_name"
     assert make(case.settings).spec.metric != "other_name"
     same = (scored(renamed, case.sample, case.perfect), scored(make(case.settings), case.sample, case.perfect))
@@ -332,7 +397,7 @@ def check_metric_option_renames(case: Case, make: Make) -> None:
 
 def check_option_typo_names_the_nearest(case: Case, make: Make) -> None:
     with pytest.raises(ConfigError) as caught:
-        make(replace(case.settings, options={**case.options, "metrik": "x"}))
+        make(replace(case.settings, options={**case.settings.options, "metrik": "x"}))
     assert "metrik" in str(caught.value)
     assert case.name in str(caught.value)
     assert "did you mean 'metric'?" in caught.value.hint
@@ -341,7 +406,7 @@ def check_option_typo_names_the_nearest(case: Case, make: Make) -> None:
 def check_metric_must_be_a_name(case: Case, make: Make) -> None:
     for wrong in ("", " ", 1, True, ["x"]):
         with pytest.raises(ConfigError, match="metric"):
-            make(replace(case.settings, options={**case.options, "metric": wrong}))
+            make(replace(case.settings, options={**case.settings.options, "metric": wrong}))
 
 
 def check_total_on_hostile_output(case: Case, make: Make) -> None:
@@ -359,8 +424,11 @@ def check_total_on_hostile_output(case: Case, make: Make) -> None:
 CONTRACT = [value for name, value in list(globals().items()) if name.startswith("check_")]
 
 
-def parametrized(cases: list[Case]) -> pytest.MarkDecorator:
-    return pytest.mark.parametrize("case", [pytest.param(case, marks=case.marks, id=case.id) for case in cases])
+def parametrized(cases: Sequence[Case]) -> pytest.MarkDecorator:
+    """A row for each case; those that need the extra `local` are among the integration tests."""
+    local = (pytest.mark.integration,)
+    rows = [pytest.param(case, marks=case.marks + local * (case.model is not None), id=case.id) for case in cases]
+    return pytest.mark.parametrize("case", rows)
 
 
 @pytest.mark.parametrize("check", CONTRACT, ids=lambda check: check.__name__.removeprefix("check_"))

@@ -87,3 +87,10 @@ def test_an_unknown_name_is_refused_with_the_nearest():
     with pytest.raises(UsageError, match="nothing is called 'no-regresion'") as refused:
         pages_of("no-regresion")
     assert refused.value.hint == "did you mean 'no-regression'?"
+
+
+def test_a_scorer_that_needs_options_is_shown_with_them_and_code_keeps_its_place():
+    page = KINDS["scorer"].page("rubric")
+    assert page.example.startswith('scorers = [{ scorer = "rubric", metric = "tone", criteria = [')
+    assert page.body.startswith('    { scorer = "rubric"')
+    assert KINDS["scorer"].page("bleu").example == 'scorers = ["bleu"]'

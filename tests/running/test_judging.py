@@ -546,5 +546,7 @@ def test_the_estimate_tells_questions_and_embeddings_apart():
         )
     assert (asked.calls, embedded.calls) == (6, 6)
     assert embedded.output_tokens == 0 < asked.output_tokens
+    assert str(embedded).startswith("estimate: 6 calls to the embedding model j/1/v1, about ")
+    assert "receive" not in str(embedded)
     assert embedded.input_tokens > 0
     assert embedded.cost_usd == pytest.approx(embedded.input_tokens / 1e6)

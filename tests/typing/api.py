@@ -140,6 +140,7 @@ def evaluations() -> None:
     evaluate(suite, provider=House(), version=VersionId("gpt-4o", "2024-11-20", "v3"), repeats=3, concurrency=16)
     evaluate(suite, provider="openai", provider_options={"stream": False}, timeout_s=30, retries=2)
     evaluate(suite, recorded="answers.jsonl.gz", out=Path("run.jsonl"), resume=True, tags=["refunds"], limit=10)
+    evaluate(suite, baseline=load_run("baseline.jsonl"))
 
 
 def measurements(suite: Suite) -> None:

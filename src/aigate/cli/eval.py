@@ -186,8 +186,8 @@ def planned(arguments: argparse.Namespace, context: Context) -> Evaluation:
     from aigate.running.uploading import file_of
 
     tell = partial(_note, context=context)
-    found, prepared, policy = _prepared(arguments, context)
-    baseline, anchor = _baseline(found, context), named_anchor(found, explicit=found.given("anchor"))
+    found, prepared, policy, baseline = _prepared(arguments, context)
+    anchor = named_anchor(found, explicit=found.given("anchor"))
     out = arguments.out or _default_out(found, prepared)
     _refuse_to_overwrite(out, {"baseline": baseline, "anchor": anchor})
     report_file(arguments, (baseline, anchor))
@@ -233,8 +233,8 @@ def decided(evaluation: Evaluation, arguments: argparse.Namespace, context: Cont
     return candidate, verdict, replace(evaluation, baseline=baseline, anchor=anchor)
 
 
-def _prepared(arguments: argparse.Namespace, context: Context) -> tuple[Chosen, Conditions, Policy]:
-    """Everything looked up and checked; nothing asked yet."""
+def _prepared(arguments: argparse.Namespace, context: Context) -> tuple[Chosen, Conditions, Policy, Run | None]:
+    """Everything looked up and checked, and the baseline where there is one; nothing asked yet."""
     from aigate.gating.run_metrics import run_metric_names
     from aigate.running.evaluation import prepare, primary_metric
     from aigate.running.judges import named_judges, scorers_of
@@ -251,8 +251,9 @@ def _prepared(arguments: argparse.Namespace, context: Context) -> tuple[Chosen, 
         found.suite.tags,
         where=str(found.suite.path / "suite.toml"),
     )
-    choices = replace(choices_from(arguments, found), policy=policy.to_dict())
-    return found, prepare(found.suite, choices, environ=context.environ), policy
+    baseline = _baseline(found, context)
+    choices = replace(choices_from(arguments, found), policy=policy.to_dict(), baseline=baseline)
+    return found, prepare(found.suite, choices, environ=context.environ), policy, baseline
 
 
 def implied_provider(arguments: argparse.Namespace) -> str | None:

@@ -50,7 +50,8 @@ def judged_alike(runs: Runs, prepared: Conditions, policy: Policy, *, out: Path,
 def drifted_metrics(verdict: Verdict, candidate: Run, policy: Policy) -> tuple[str, ...]:
     """The judged metrics, where the verdict says that a judge has changed since the baseline; else none."""
     codes = {why.code for check in verdict.checks if check.integrity for why in check.reasons}
-    return tuple(spec.metric for spec in judged_metrics(policy, candidate)) if codes & DRIFTED else ()
+    judged = (spec for spec in judged_metrics(policy, candidate) if spec.against is None)
+    return tuple(spec.metric for spec in judged) if codes & DRIFTED else ()
 
 
 def judged_anew(

@@ -257,6 +257,11 @@ class RunHeader:
         """The spec of a metric, or None when the run did not compute it."""
         return next((spec for spec in self.metrics if spec.metric == name), None)
 
+    def own_metric(self, name: str) -> MetricSpec | None:
+        """The spec of a metric that says something of this run alone; None of one that holds it against another."""
+        found = self.metric(name)
+        return found if found is not None and found.against is None else None
+
     def share(self, n_samples: int) -> float:
         """The share of the suite that so many samples are; 0.0 of an empty suite."""
         return n_samples / self.suite_size if self.suite_size else 0.0

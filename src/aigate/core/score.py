@@ -114,6 +114,8 @@ class MetricSpec:
         direction: Which way is better.
         deterministic: True when the same output and sample always get the same score.
         judge: The judge's version and prompt digest, for judged metrics.
+        against: For a metric that holds each answer against a stored one, the digest of the run that has those: there
+            the metric is 0.5 for every sample, by definition. Empty where there was no run; None for all other metrics.
     """
 
     metric: str
@@ -123,6 +125,7 @@ class MetricSpec:
     direction: Direction = "higher"
     deterministic: bool = True
     judge: Mapping[str, Any] | None = None
+    against: str | None = None
 
     def better(self, value: float) -> float:
         """The value turned so that higher is better, still in [0, 1]."""
@@ -138,6 +141,7 @@ class MetricSpec:
             "direction": self.direction,
             "deterministic": self.deterministic,
             "judge": None if self.judge is None else dict(self.judge),
+            **({} if self.against is None else {"against": self.against}),
         }
 
     @classmethod

@@ -25,6 +25,7 @@ __all__ = ["Comparison", "PairedScores", "Scenario", "Trials", "applies", "trial
 NEEDED_OVERLAP = 0.90
 TOLERATED_RELABELS = 0.02  # share of pairs whose identical outputs people or a judge may score differently
 MAX_NAMED = 5
+EVEN = 0.5  # what a version is worth against its own answers
 RELABEL_ALPHA = 0.01  # of the sign test that tells a judge that changed from one that scatters
 SHARE_OF_COPIES = 0.99  # of the samples, whose repeats are all alike, for a version to count as one that does not vary
 
@@ -231,6 +232,8 @@ class Comparison(Displayed):
         spec = self.candidate.header.metric(metric)
         if spec is None:
             raise KeyError(metric)
+        if spec.against is not None:
+            return self._pair_with_even(spec)
         ids = tuple(id_ for id_ in self.shared if self._applies(id_, metric))
         samples = self.candidate.samples
         arms = {"candidate": self.candidate, "baseline": self.baseline}
@@ -244,6 +247,24 @@ class Comparison(Displayed):
             candidate=trials["candidate"].as_one() if "candidate" in copies else trials["candidate"],
             baseline=trials["baseline"].as_one() if "baseline" in copies else trials["baseline"],
             copies=copies,
+        )
+
+    def _pair_with_even(self, spec: MetricSpec) -> PairedScores:
+        """Wins, ties and losses against the baseline's answers, which are worth 0.5 each.
+
+        Of one answer each, that is all that swapping the two versions would turn around: a win becomes a loss. Further
+        answers of the candidate are held against the same answer of the baseline, and are not: the first counts.
+        """
+        ids = tuple(id_ for id_ in self.shared if applies(self.candidate, id_, spec.metric))
+        samples = self.candidate.samples
+        even = Trials(np.full((len(ids), 1), EVEN), np.ones((len(ids), 1), dtype=np.bool_))
+        return PairedScores(
+            metric=spec.metric,
+            ids=ids,
+            units=tuple(samples[id_].unit for id_ in ids),
+            tags=tuple(samples[id_].tags for id_ in ids),
+            candidate=trials_of(self.candidate, spec, ids).as_one(),
+            baseline=even,
         )
 
     def _applies(self, sample_id: str, metric: str) -> bool:
@@ -275,7 +296,9 @@ class Comparison(Displayed):
 
     def _other_metric(self, metric: str) -> Iterable[Reason]:
         ours, theirs = self.candidate.header.metric(metric), self.baseline.header.metric(metric)
-        if ours is None or theirs is None:
+        if ours is not None and ours.against is not None:
+            yield from self._other_opponent(ours)
+        elif ours is None or theirs is None:
             yield self._renamed(metric)
         elif ours.judge is not None and theirs.judge is not None and replace(ours, judge=theirs.judge) == theirs:
             yield from self._other_judge(ours, theirs) if ours.judge != theirs.judge else self._relabelled(ours)
@@ -287,6 +310,24 @@ class Comparison(Displayed):
             )
         else:
             yield from self._relabelled(ours)
+
+    def _other_opponent(self, ours: MetricSpec) -> Iterable[Reason]:
+        if not self.holds_answers_for(ours):
+            held = f"those of the run {ours.against[7:19]}" if ours.against else "no answers"
+            yield reason(
+                "other-baseline",
+                f"'{ours.metric}' held the candidate's answers against {held}, not against this baseline's"
+                f" ({self.baseline.digest[7:19]})",
+                "aigate eval with this baseline holds them against its answers",
+            )
+
+    def holds_answers_for(self, spec: MetricSpec) -> bool:
+        """Whether the baseline's answers are those that a metric held the candidate's against."""
+        return bool(spec.against) and spec.against in {self.baseline.digest, self.baseline.header.rejudged_from}
+
+    def both_scored(self, metric: str) -> bool:
+        """Whether both runs computed a metric, each by itself."""
+        return all(run.header.own_metric(metric) is not None for run in (self.candidate, self.baseline))
 
     def _other_judge(self, ours: MetricSpec, theirs: MetricSpec) -> Iterable[Reason]:
         before, now = _flat(theirs.judge or {}), _flat(ours.judge or {})

@@ -53,7 +53,8 @@ def judged(
     candidate: Run, policy: Policy, views: tuple[View, ...], *, baseline: Run | None, anchor: Run | None = None
 ) -> Verdict:
     """The verdict over some looks of a run; `gate` takes all that were asked."""
-    unused = _anchor_unused(policy, baseline, anchor)
+    long_term = _of_any_run(policy, candidate)
+    unused = _anchor_unused(long_term, baseline, anchor)
     anchor = None if unused else anchor
     evidence = _evidence(candidate, policy, views, baseline)
     if evidence.comparison is not None:
@@ -70,17 +71,18 @@ def judged(
     else:
         evidence = replace(evidence, block_share=0.5)
         older = replace(
-            _evidence(candidate, policy, views, anchor),
+            _evidence(candidate, replace(policy, checks=long_term), views, anchor),
             part_may_pass=evidence.part_may_pass,
             block_share=0.5,
             against="anchor",
         )
         rules = (baseline_sound, comparable, prompt_unchanged, judge_sound)
-        found = [outcome for rule in rules if (outcome := rule(older, policy)) is not None]
+        own = replace(policy, checks=long_term)
+        found = [outcome for rule in rules if (outcome := rule(older, own)) is not None]
         integrity += [replace(outcome, against="anchor") for outcome in found]
         for check in policy.checks:
             outcomes.append(_noted(check, check.judge(evidence)))
-            if isinstance(check, NoRegression):
+            if isinstance(check, NoRegression) and check in long_term:
                 outcomes.append(replace(check.judge(older), against="anchor"))
     return Verdict(
         status=overall([*integrity, *outcomes]),
@@ -102,11 +104,17 @@ def judged(
     )
 
 
-def _anchor_unused(policy: Policy, baseline: Run | None, anchor: Run | None) -> str:
+def _of_any_run(policy: Policy, candidate: Run) -> tuple[Check, ...]:
+    """The checks, without comparisons on a metric that held answers against the baseline's and no other run's."""
+    own = {spec.metric for spec in candidate.header.metrics if spec.against is not None}
+    return tuple(c for c in policy.checks if not (isinstance(c, NoRegression) and c.metric in own))
+
+
+def _anchor_unused(checks: tuple[Check, ...], baseline: Run | None, anchor: Run | None) -> str:
     """Why nothing is compared with the anchor; empty where something is, or where there is none."""
     if anchor is None:
         return ""
-    if not any(isinstance(check, NoRegression) for check in policy.checks):
+    if not any(isinstance(check, NoRegression) for check in checks):
         return "no check of the policy compares with an anchor"
     return "it is the baseline itself" if baseline is not None and anchor.digest == baseline.digest else ""
 

@@ -1,4 +1,9 @@
-"""The relabelling test over every metric and slice that gates: one family, one error rate, over all looks."""
+"""The relabelling test over every metric and slice that gates: one family, one error rate, over all looks.
+
+Metrics that hold each answer against the baseline's (`MetricSpec.against`) are a family of their own: what swapping two
+answers does to them is known for one answer of each run only, so that the trials of the others cannot be theirs. Where
+there are both, each family spends the share of the error rate that its hypotheses are of all.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +49,7 @@ class Block:
 def blocks(
     evidence: Evidence, schedule: Schedule, hypotheses: Sequence[Hypothesis], scenario: Scenario
 ) -> tuple[Mapping[Hypothesis, Block], ...]:
-    """Per look, what has fallen, over all hypotheses at once.
+    """Per look, what has fallen, over all hypotheses of a family at once.
 
     Args:
         evidence: Has a comparison.
@@ -52,16 +57,33 @@ def blocks(
         hypotheses: The whole family: every metric and slice that may block.
         scenario: How missing scores are filled in.
     """
+    families = [family for family in _families(evidence, hypotheses) if family]
+    found = [_of_family(evidence, schedule, family, scenario, len(family) / len(hypotheses)) for family in families]
+    return tuple({h: block for look in looks for h, block in look.items()} for looks in zip(*found, strict=True))
+
+
+def _families(evidence: Evidence, hypotheses: Sequence[Hypothesis]) -> tuple[list[Hypothesis], list[Hypothesis]]:
+    """Those on scores that each run has by itself, and those on scores against the baseline's answers."""
+    header = evidence.candidate.header
+    own = {h.metric for h in hypotheses if header.own_metric(h.metric) is not None}
+    return [h for h in hypotheses if h.metric in own], [h for h in hypotheses if h.metric not in own]
+
+
+def _of_family(
+    evidence: Evidence, schedule: Schedule, hypotheses: Sequence[Hypothesis], scenario: Scenario, share: float
+) -> list[Mapping[Hypothesis, Block]]:
+    """Per look, what has fallen of one family, at its share of the alpha spent by then."""
     found: list[Mapping[Hypothesis, Block]] = []
     fallen: set[Hypothesis] = set()
     for stage in schedule.stages:
         parts = _segments(evidence, stage.views, hypotheses, scenario)
         seeds = [evidence.seed_at(view) for view in stage.views]
-        for look in relabel_looks(parts, spent=stage.spent, seeds=seeds, hypotheses=len(hypotheses)):
+        spent = [level * share for level in stage.spent]
+        for look in relabel_looks(parts, spent=spent, seeds=seeds, hypotheses=len(hypotheses)):
             fallen |= {h for h, blocked in zip(hypotheses, look.blocked, strict=True) if blocked}
             told = zip(hypotheses, look.p_adjusted, strict=True)
             found.append({h: Block(float(p), h in fallen) for h, p in told})
-    return tuple(found)
+    return found
 
 
 def slice_p_values(evidence: Evidence, view: View, hypotheses: Sequence[Hypothesis]) -> Mapping[Hypothesis, float]:

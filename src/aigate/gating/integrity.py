@@ -162,6 +162,9 @@ def _arms_differ(evidence: Evidence, counts: dict[str, _Missing]) -> Iterable[Re
     baseline = evidence.comparison.baseline
     baseline = part_of(baseline, whole_view(baseline))
     for metric, ours in counts.items():
+        spec = evidence.candidate.header.metric(metric)
+        if spec is not None and spec.against is not None:  # the baseline has no scores of it to miss
+            continue
         theirs = _unanswered(baseline) if metric == ANSWERS else _missing(baseline, metric)
         if not ours.keys and not theirs.keys:
             continue

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from aigate.core.run import AnchorScore, AnchorsJudged, Run
-from aigate.core.score import MetricSpec
+from aigate.core.score import MetricSpec, Score
 from aigate.core.verdict import CheckOutcome, Moved, Reason, Status, worst
 from aigate.errors import UsageError
 from aigate.gating.checks.base import Evidence
@@ -23,8 +23,10 @@ from aigate.gating.policy import Policy
 from aigate.gating.reasons import reason
 from aigate.gating.served import folded_name, is_declared
 from aigate.scorers.judge import Judge
+from aigate.scorers.pairwise import places_of
 from aigate.scorers.shape import is_abstention
 from aigate.stats.signs import sign_test
+from aigate.stats.tango import tango_interval
 
 __all__ = ["DRIFTED", "judge_sound", "judged_metrics"]
 
@@ -82,7 +84,8 @@ def _of_metric(spec: MetricSpec, run: Run, baseline: Run | None, policy: Policy)
     yield from _served(spec, run)
     yield from _steered(spec, run)
     yield from _unjudged_anchors(spec, run, policy)
-    same = None if baseline is None else baseline.header.metric(spec.metric)
+    yield from _position(spec, run)
+    same = None if baseline is None or spec.against is not None else baseline.header.metric(spec.metric)
     if baseline is not None and same is not None and same.judge == spec.judge:  # another judge: `comparable` says so
         yield from _changed(spec, run, baseline)
         yield from _drifted(spec, run, baseline)
@@ -137,6 +140,25 @@ def _steered(spec: MetricSpec, run: Run) -> Iterable[_Finding]:
         )
         samples = tuple((id_, f"the answer {told[0]}") for id_, told in found.items())
         yield Status.PASS, reason("judge-steered", text, "read these answers before anything else"), samples
+
+
+def _position(spec: MetricSpec, run: Run) -> Iterable[_Finding]:
+    """A judge of pairs that goes by their order: how often, and whether it leans to one place."""
+    if spec.against is None:
+        return
+    scores = (result.scores.get(spec.metric) for result in run.results)
+    places = places_of([score for score in scores if isinstance(score, Score)])
+    first, second = places.count("first"), places.count("second")
+    if not first and not second:
+        return
+    low, high = tango_interval(second, first, len(places), level=0.95)
+    text = (
+        f"'{spec.metric}': of {len(places)} pairs, each shown in both orders, the order decided {first + second}:"
+        f" {first} times the first answer was taken, {second} times the second; position bias"
+        f" {(first - second) / len(places) * 100.0:+.1f} points (95 % interval {low * 100.0:+.1f} to"
+        f" {high * 100.0:+.1f}); they count as ties"
+    )
+    yield Status.PASS, reason("position-bias", text)
 
 
 def _unjudged_anchors(spec: MetricSpec, run: Run, policy: Policy) -> Iterable[_Finding]:

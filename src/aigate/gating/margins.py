@@ -399,14 +399,14 @@ def _compared(baseline: Run | None, metric: str, samples: Iterable[Sample] | Non
     known = baseline.samples
     wanted = known.values() if samples is None else samples
     shared = [sample for sample in wanted if sample.id in known and known[sample.id].digest == sample.digest]
-    if baseline.header.metric(metric) is None:
+    if baseline.header.own_metric(metric) is None:
         return tuple(shared)
     return tuple(sample for sample in shared if applies(baseline, sample.id, metric))
 
 
 def _trials(baseline: Run | None, metric: str, samples: Sequence[Sample]) -> Trials:
     """The baseline's scores, shape (samples, repeats it really has)."""
-    spec = baseline.header.metric(metric) if baseline is not None else None
+    spec = baseline.header.own_metric(metric) if baseline is not None else None
     if baseline is None or spec is None:
         return Trials(np.zeros((len(samples), 1)), np.zeros((len(samples), 1), dtype=np.bool_))
     trials = trials_of(baseline, spec, [sample.id for sample in samples])

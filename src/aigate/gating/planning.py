@@ -432,7 +432,7 @@ def self_check(baseline: Run, metrics: Sequence[str], *, alpha: float) -> tuple[
     Returns:
         One sentence per metric that shifted.
     """
-    known = [metric for metric in metrics if baseline.header.metric(metric) is not None]
+    known = [metric for metric in metrics if baseline.header.own_metric(metric) is not None]
     ids = tuple(baseline.samples)
     if not known or not ids:
         return ()

@@ -112,7 +112,8 @@ class Comparisons(Displayed):
         return "\n".join(lines)
 
     def _policy(self, run: Run) -> Policy:
-        shared = [spec.metric for spec in run.header.metrics if self.baseline.header.metric(spec.metric) is not None]
+        pair = Comparison(run, self.baseline)
+        shared = [s.metric for s in run.header.metrics if pair.both_scored(s.metric) or pair.holds_answers_for(s)]
         names = self.metrics or tuple(shared) or (run.header.primary_metric,)
         return Policy(tuple(NoRegression(name) for name in names))
 

@@ -191,7 +191,8 @@ def answered(marked: Marked, asked: Asked, answer: Any, name: str, options: Mapp
     policy.require_metrics(names, run_metric_names(scorers), found.suite.tags, where=where)
     baseline = named_baseline(found, found["baseline"], explicit=found.asked_for("baseline"))
     anchor = named_anchor(found, explicit=found.given("anchor"))
-    given = {**_settings(found), "journal": _journal(found, asked), "provider": answer, **options}
+    own = {"journal": _journal(found, asked), "provider": answer, "baseline": baseline}
+    given = {**_settings(found), **own, **options}
     run = evaluate(found.suite, policy=policy.to_dict(), out=out, **given)
     return Answered(run, found, policy, baseline, anchor)
 

@@ -63,7 +63,10 @@ def index_of(verdict: Verdict, candidate: Run, baseline: Run | None) -> dict[str
         "outcome": [_worst_outcome(results) for results in ours],
         "baselineOutcome": [_worst_outcome(results) for results in theirs],
         "latency": [_latency(results) for results in ours],
-        "scores": {spec.metric: _columns(spec.metric, ours, theirs) for spec in candidate.header.metrics},
+        "scores": {
+            spec.metric: _columns(spec.metric, ours, theirs if spec.against is None else [()] * len(ours))
+            for spec in candidate.header.metrics
+        },
         "named": _named(verdict, {sample.id: place for place, sample in enumerate(samples)}),
     }
 

@@ -147,8 +147,9 @@ def _scorer_page(name: str) -> Page:
     factory = SCORERS.factory(name)
     module = import_module(factory.__module__)
     summary, body, _ = _parts(module if module.__doc__ else factory)
-    written = {"recorded": "recorded:NAME", "ragas": "ragas:faithfulness"}.get(name, name)
-    return Page("scorer", name, summary, body, example=f'scorers = ["{written}"]')
+    shown = re.search(rf'^ +(\{{ scorer = "{name}".*?\}})(?=\s|$)', body, re.MULTILINE)  # the first that the text shows
+    written = {"recorded": '"recorded:NAME"', "ragas": '"ragas:faithfulness"'}.get(name, f'"{name}"')
+    return Page("scorer", name, summary, body, example=f"scorers = [{shown[1] if shown else written}]")
 
 
 def _reason_page(code: str) -> Page:
@@ -218,7 +219,8 @@ def _parts(documented: Any) -> tuple[str, str, dict[str, str]]:
             described[current] = [entry[2]]
         elif section == "Attributes" and current and line.strip():
             described[current].append(line.strip())
-    return summary, "\n".join(paragraphs).strip(), {name: " ".join(words) for name, words in described.items()}
+    body = "\n".join(paragraphs).strip("\n").rstrip()  # the first paragraph may be indented: it is code
+    return summary, body, {name: " ".join(words) for name, words in described.items()}
 
 
 def _has_default(spec: Any) -> bool:

@@ -300,6 +300,9 @@ def _slices(verdict: Verdict) -> Iterable[SliceRow]:
 
 def _metrics(verdict: Verdict, baseline: Run | None) -> Iterable[MetricRow]:
     before = {} if baseline is None else metric_table(baseline)
+    # What the baseline's answers were worth against an older run says nothing beside the candidate's.
+    own = {spec.metric for spec in baseline.header.metrics if spec.against is None} if baseline is not None else set()
+    before = {name: numbers for name, numbers in before.items() if name.partition(".")[0] in own}
     for name, numbers in verdict.metrics.items():
         base, _, part = name.partition(".")
         if base != part and "[" not in part:  # the classes of a classification stand in its confusion matrix
@@ -345,9 +348,9 @@ def _answer(run: Run, sample_id: str, metric: str, *, best: bool) -> Answer | No
     results = [r for r in run.by_sample.get(sample_id, ()) if r.outcome is not Outcome.EARLY_STOP]
     if not results:
         return None
-    spec = run.header.metric(metric)
+    spec = run.header.own_metric(metric) if best else run.header.metric(metric)
     chosen = (max if best else min)(results, key=lambda result: _goodness(result, spec))
-    score, response = chosen.scores.get(metric), chosen.response
+    score, response = None if spec is None else chosen.scores.get(metric), chosen.response
     value = score.value if isinstance(score, Score) else None
     claims = _claims(score) if isinstance(score, Score) else ()
     return Answer(_shown(chosen.outcome, response), value, score.explanation if score else "", claims)

@@ -268,6 +268,7 @@ class Estimate:
         price: What it was worked out with; None where it is not known.
         model: The model's name.
         judges: True for what judges are asked, False for answers.
+        embeds: True for texts that a model makes into vectors.
     """
 
     calls: int
@@ -279,12 +280,15 @@ class Estimate:
     price: Price | None
     model: str
     judges: bool = False
+    embeds: bool = False
 
     def __str__(self) -> str:
         up_to = f" (up to {self.most_calls:,})" if self.most_calls > self.calls else ""
         what = f"questions to the judge {self.model}" if self.judges else "calls"
         basis = "assumed" if self.assumed else "as long as the baseline's answers"
         tokens = f"about {self.input_tokens:,} tokens to send and {self.output_tokens:,} to receive ({basis})"
+        if self.embeds:
+            what, tokens = f"calls to the embedding model {self.model}", f"about {self.input_tokens:,} tokens to send"
         if self.cost_usd is None or self.price is None:
             flag = "--judge-price" if self.judges else "--price"
             cost = f"the price of '{self.model}' is not known: no cost ({flag} IN,OUT tells it)"

@@ -34,7 +34,7 @@ from aigate.running.provenance import git_commit, library_versions, utc_now
 from aigate.running.schedule import run_at_look
 from aigate.running.uploading import Upload, file_of
 from aigate.running.writer import RunWriter, begun_run
-from aigate.scorers.base import Scorer
+from aigate.scorers.base import Scorer, make_ready
 from aigate.scorers.calibration import calibrations_in
 from aigate.stores import local_path
 
@@ -149,6 +149,7 @@ class Choices:
     prices: Path | None = None
     journal: JournalAt | None = None
     judge: JudgeChoices = field(default_factory=JudgeChoices)
+    baseline: Run | None = None
     engine: str = "local"
     dask_scheduler: str | None = None
     dask_workers: int | None = None
@@ -174,6 +175,7 @@ def evaluate(
     max_tokens: int | None = None,
     price: str | None = None,
     judge: Mapping[str, Any] | str | None = None,
+    baseline: Run | None = None,
     journal: Path | str | None = JOURNAL,
     engine: str = "local",
     dask_scheduler: str | None = None,
@@ -212,6 +214,7 @@ def evaluate(
         price: US dollars per million tokens, "INPUT,OUTPUT", where the price table does not know the model.
         judge: The model that judges: a version, or keys of `[judge]` as suite.toml has them; these win over suite.toml.
             `provider` may also be a `Provider`.
+        baseline: The run whose answers the scorer `pairwise` holds the candidate's against; no other scorer reads it.
         journal: The file in which paid answers are kept, and looked for first; None for none. Only answers of providers
             that say what decides them (`openai`) are kept.
         engine: "local", or "dask": workers of a Dask cluster ask and judge. The provider must then be one that they can
@@ -258,6 +261,7 @@ def evaluate(
         price=price,
         journal=None if journal is None else JournalAt(Path(journal)),
         judge=JudgeChoices.of(judge),
+        baseline=baseline,
         engine=engine,
         dask_scheduler=dask_scheduler,
         dask_workers=dask_workers,
@@ -283,7 +287,9 @@ def prepare(suite: Suite, choices: Choices, *, environ: Mapping[str, str]) -> Co
     prompt = suite.prompt_for(version)
     own_prices = _own_prices(suite, choices)
     judges = judge_plans(suite, choices.judge, environ=environ, prices=own_prices)
-    scorers = scorers_of(suite, judges)
+    scorers = scorers_of(suite, judges, baseline=choices.baseline)
+    for scorer in scorers:
+        make_ready(scorer)
     samples, subset = suite.select(choices.limit, choices.tags)
     concurrency = choices.concurrency or config.concurrency or DEFAULTS["concurrency"]
     provider = _provider(suite, choices, version, environ, concurrency)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from aigate.core.run import Run
 from aigate.core.version import VersionId
 from aigate.errors import ConfigError
 from aigate.goldens.config import DEFAULTS, JUDGE_DEFAULTS, ScorerEntry, judge_table
@@ -15,7 +16,7 @@ from aigate.providers.base import Provider, ProviderSettings, make_provider
 from aigate.running.asking import RetryPolicy
 from aigate.running.judging import JudgePlan
 from aigate.running.prices import find_price
-from aigate.scorers.base import JudgedScorer, Scorer, ScorerSettings, asks_a_judge, make_scorer
+from aigate.scorers.base import BaselineAnswers, JudgedScorer, Scorer, ScorerSettings, asks_a_judge, make_scorer
 from aigate.scorers.judge import EMBEDDINGS, Judge
 
 __all__ = ["JudgeChoices", "judge_plan", "judge_plans", "named_judges", "scorer_settings_of", "scorers_of"]
@@ -168,20 +169,27 @@ def _named(table: Mapping[str, Any]) -> Judge:
     return replace(_judge({**JUDGE_DEFAULTS, **table}, _version(table), {}), embeddings=beside)
 
 
-def scorers_of(suite: Suite, judges: Sequence[JudgePlan | Judge | None] | None = None) -> tuple[Scorer, ...]:
+def scorers_of(
+    suite: Suite,
+    judges: Sequence[JudgePlan | Judge | None] | None = None,
+    *,
+    baseline: Run | None = None,
+) -> tuple[Scorer, ...]:
     """The suite's scorers, made.
 
     Args:
         suite: The suite.
         judges: The judge of each; default: as they are named.
+        baseline: The run whose answers those of the candidate are held against; None without one.
 
     Raises:
         ConfigError: An unknown scorer or option, two scorers for one metric, or one that has no judge and needs it.
         MissingExtraError: A scorer needs a package that is not installed.
     """
     judges = named_judges(suite) if judges is None else judges
+    answers = None if baseline is None else BaselineAnswers.of(baseline)
     scorers = tuple(
-        make_scorer(replace(settings, judge=judge.judge if isinstance(judge, JudgePlan) else judge))
+        make_scorer(replace(settings, judge=judge.judge if isinstance(judge, JudgePlan) else judge, baseline=answers))
         for settings, judge in zip(scorer_settings_of(suite), judges, strict=True)
     )
     names = [scorer.spec.metric for scorer in scorers]
@@ -202,6 +210,7 @@ def scorer_settings_of(suite: Suite) -> tuple[ScorerSettings, ...]:
             entry.argument,
             {name: value for name, value in entry.options.items() if name != OPTION},
             suite.contract,
+            folder=suite.path,
         )
         for entry in _entries(suite)
     )

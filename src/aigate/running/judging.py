@@ -422,6 +422,7 @@ def estimate_judging(
                 price=who.price,
                 model=str(who.judge.version),
                 judges=True,
+                embeds=who.judge.embeds,
             )
             asked.setdefault(who.endpoint, []).append(found)
     return tuple(_together(found) for found in asked.values())

@@ -16,7 +16,10 @@ from aigate.core.digest import digest_of
 
 __all__ = ["code_digest", "git_commit", "library_versions", "utc_now"]
 
-LIBRARIES = ("aigate", "numpy", "scipy", "scikit-learn", "openai", "jsonschema", "sacrebleu", "rouge-score")
+LIBRARIES = (
+    *("aigate", "numpy", "scipy", "scikit-learn", "openai", "jsonschema", "sacrebleu", "rouge-score"),
+    *("torch", "transformers", "tokenizers", "sentence-transformers"),
+)
 
 
 def utc_now() -> str:

@@ -35,12 +35,12 @@ def other_judges(baseline: Run, header: RunHeader, metrics: Collection[str]) -> 
     Args:
         baseline: The stored run.
         header: That of the run to come.
-        metrics: The metrics that matter.
+        metrics: The metrics that matter. One that holds answers against the baseline's is judged in the candidate only.
     """
     found = []
     for spec in header.metrics:
         before = baseline.header.metric(spec.metric)
-        judged = spec.judge is not None and before is not None and before.judge is not None
+        judged = spec.judge is not None and before is not None and before.judge is not None and spec.against is None
         if judged and before != spec and spec.metric in metrics:
             found.append(spec.metric)
     return tuple(found)

@@ -2,21 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from aigate.core.registry import nearest
 from aigate.core.response import Response
 from aigate.core.sample import Sample
-from aigate.core.score import MetricSpec, ScoreOrNot
-from aigate.errors import ScoringError
+from aigate.core.score import MetricSpec, ScoreOrNot, Unscored
+from aigate.errors import ConfigError, ScoringError
+from aigate.scorers.base import ScorerSettings
 from aigate.scorers.judge import JudgeError, UnusableReplyError, visible
+from aigate.scorers.options import texts_option
 from aigate.scorers.reading import output_of
 
-__all__ = ["LONGEST_ANSWER", "Asked", "judgeable", "reason_in", "shortened", "word_schema"]
+__all__ = [
+    "LONGEST_ANSWER",
+    "Asked",
+    "judgeable",
+    "lacks_what_is_shown",
+    "reason_in",
+    "shortened",
+    "shown_option",
+    "what_is_shown",
+    "word_schema",
+]
 
 LONGEST_ANSWER = 100_000  # characters; no judge reads more of one answer with care
 KEPT_CHARACTERS = 300  # of a judge's reasoning, in details and explanations
+SHOWN = ("contexts", "reference")
 
 
 @dataclass(frozen=True)
@@ -46,6 +60,37 @@ def judgeable(response: Response) -> str:
     if len(output) > LONGEST_ANSWER:
         raise JudgeError(f"the answer has {len(output)} characters, more than the {LONGEST_ANSWER} that are judged")
     return output
+
+
+def shown_option(settings: ScorerSettings) -> tuple[str, ...]:
+    """What of a sample the judge sees besides the question: the option `show`.
+
+    Raises:
+        ConfigError: Something else than `contexts` and `reference`.
+    """
+    show = texts_option(settings, "show") or ()
+    for name in show:
+        if name not in SHOWN:
+            raise ConfigError(
+                f"scorer '{settings.name}': option 'show' holds {name!r}, expected any of {', '.join(SHOWN)}",
+                hint=nearest(name, SHOWN, kind="values"),
+            )
+    return show
+
+
+def lacks_what_is_shown(sample: Sample, show: Sequence[str]) -> Unscored | None:
+    """None where a sample has all that the judge is to be shown; otherwise why it lies outside the metric."""
+    if "reference" in show and sample.reference in (None, ""):
+        return Unscored("no_reference", "the sample has no reference to show to the judge")
+    if "contexts" in show and not any(context.strip() for context in sample.contexts):
+        return Unscored("not_applicable", "the sample has no contexts to show to the judge")
+    return None
+
+
+def what_is_shown(sample: Sample, show: Sequence[str]) -> Mapping[str, Any]:
+    """That, as data of a question."""
+    more = {"contexts": list(sample.contexts), "reference": sample.reference}
+    return {name: more[name] for name in show}
 
 
 def word_schema(key: str, words: tuple[str, ...]) -> Mapping[str, Any]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol, TypeGuard, runtime_checkable
 
 from aigate.core.registry import Registry, refuse_unknown
 from aigate.core.response import Response
+from aigate.core.run import Run
 from aigate.core.sample import Sample
 from aigate.core.score import MetricSpec, ScoreOrNot, Unscored
 from aigate.errors import ConfigError
@@ -15,12 +17,14 @@ from aigate.scorers.judge import Judge, JudgeAccess, Question
 
 __all__ = [
     "SCORERS",
+    "BaselineAnswers",
     "JudgedScorer",
     "RunScorer",
     "Scorer",
     "ScorerSettings",
     "asks_a_judge",
     "embedded_by",
+    "make_ready",
     "make_scorer",
     "scorer_from_spec",
 ]
@@ -35,16 +39,19 @@ SCORERS = Registry(
         "classification": "aigate.scorers.classification:from_settings",
         "contract": "aigate.scorers.contract:from_settings",
         "correctness": "aigate.scorers.correctness:from_settings",
+        "entailment": "aigate.scorers.entailment:from_settings",
         "exact_match": "aigate.scorers.exact:exact_match",
         "faithfulness": "aigate.scorers.faithfulness:from_settings",
         "grounding": "aigate.scorers.grounding:from_settings",
         "includes": "aigate.scorers.exact:includes",
+        "pairwise": "aigate.scorers.pairwise:from_settings",
         "ragas": "aigate.scorers.ragas_metrics:from_settings",
         "recorded": "aigate.scorers.recorded:from_settings",
         "refusal": "aigate.scorers.refusal:from_settings",
         "rouge_l": "aigate.scorers.text:rouge_l",
         "rubric": "aigate.scorers.rubric:from_settings",
         "shape": "aigate.scorers.shape:from_settings",
+        "similarity": "aigate.scorers.similarity:from_settings",
         "token_f1": "aigate.scorers.text:token_f1",
     },
     error=ConfigError,
@@ -126,6 +133,50 @@ def embedded_by(scorer: JudgedScorer, sample: Sample, output: str) -> Sequence[S
     return texts
 
 
+def make_ready(scorer: Scorer) -> None:
+    """Have a scorer make sure that what it was made for is there, before anything is asked: its member `ready`, if any.
+
+    Raises:
+        ConfigError: It is not.
+    """
+    ready = getattr(scorer, "ready", None)
+    if callable(ready):
+        ready()
+
+
+@dataclass(frozen=True, slots=True)
+class BaselineAnswers:
+    """The answers of a stored run, for scorers that hold the candidate's against them.
+
+    Attributes:
+        digest: The run's digest; empty where there is no run.
+        samples: The digest of each of its samples, by id.
+        outputs: Its first answer to each sample, by id, where it has one that is no fault and not cut off.
+    """
+
+    digest: str = ""
+    samples: Mapping[str, str] = field(default_factory=dict)
+    outputs: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, run: Run) -> BaselineAnswers:
+        """Those of a run."""
+        outputs: dict[str, str] = {}
+        for result in sorted(run.results, key=lambda result: result.repeat):
+            response = result.response
+            if response is not None and response.output and not result.outcome.candidate_fault:
+                outputs.setdefault(result.sample_id, response.output)
+        return cls(run.digest, {id_: sample.digest for id_, sample in run.samples.items()}, outputs)
+
+    def asked(self, sample: Sample) -> bool:
+        """Whether the run was asked this very sample."""
+        return self.samples.get(sample.id) == sample.digest
+
+    def answer(self, sample: Sample) -> str:
+        """Its answer; empty where it has none."""
+        return self.outputs.get(sample.id, "") if self.asked(sample) else ""
+
+
 @dataclass(frozen=True, slots=True)
 class ScorerSettings:
     """What a scorer is made from.
@@ -137,6 +188,8 @@ class ScorerSettings:
         contract: The suite's `contract.json`, or None.
         judge: The model that judges, where the suite or a caller names one; the embedding model stands beside it, or in
             its place where no model is named that can be asked.
+        folder: What relative paths in options are relative to (the suite's folder).
+        baseline: The baseline's answers, where there is a baseline.
     """
 
     name: str
@@ -144,6 +197,8 @@ class ScorerSettings:
     options: Mapping[str, Any] = field(default_factory=dict)
     contract: Any = None
     judge: Judge | None = None
+    folder: Path = Path()
+    baseline: BaselineAnswers | None = None
 
     def needed_judge(self) -> Judge:
         """The judge.
@@ -204,4 +259,6 @@ def scorer_from_spec(spec: MetricSpec) -> Scorer:
     name, _, argument = spec.scorer.partition(":")
     options = {key: value for key, value in spec.options.items() if key != "schema"}
     judge = None if spec.judge is None else Judge.from_identity(spec.judge)
-    return make_scorer(ScorerSettings(name, argument, options, contract=spec.options.get("schema"), judge=judge))
+    baseline = None if spec.against is None else BaselineAnswers(spec.against)
+    contract = spec.options.get("schema")
+    return make_scorer(ScorerSettings(name, argument, options, contract=contract, judge=judge, baseline=baseline))

@@ -34,16 +34,26 @@ from typing import Any, Literal
 from aigate.core.response import Response
 from aigate.core.sample import Sample
 from aigate.core.score import MetricSpec, Score, ScoreOrNot, Unscored
-from aigate.errors import ConfigError, ScoringError
+from aigate.errors import ScoringError
 from aigate.scorers.base import JudgedScorer, ScorerSettings
 from aigate.scorers.grounding import content_words
 from aigate.scorers.judge import JudgeAccess, JudgeError, Question, Template, UnusableReplyError, rows_by_id, template
-from aigate.scorers.options import metric_option, pattern_option, text_option
+from aigate.scorers.options import metric_option, pattern_option, tag_option
 from aigate.scorers.quotes import find_quote, normalised
 from aigate.scorers.reading import output_of, shown
 from aigate.scorers.shape import is_abstention
 
-__all__ = ["Claim", "Faithfulness", "Sentence", "claims_nothing", "from_settings", "sentences_of"]
+__all__ = [
+    "Claim",
+    "Faithfulness",
+    "Sentence",
+    "claimless",
+    "claims_nothing",
+    "from_settings",
+    "has_contexts",
+    "sentences_of",
+    "unclaimed",
+]
 
 NAME = "faithfulness"
 UNANSWERABLE = "unanswerable"
@@ -174,21 +184,19 @@ def from_settings(settings: ScorerSettings) -> JudgedScorer:
     claims, verdicts = (template(NAME, version, step) for step in ("claims", "verdicts"))
     metric = metric_option(settings, NAME)
     abstention = pattern_option(settings, "abstention")
-    unanswerable = text_option(settings, "unanswerable")
-    if unanswerable is not None and not unanswerable.strip():
-        raise ConfigError(f"scorer '{settings.name}': option 'unanswerable' is empty, expected a tag")
+    unanswerable = tag_option(settings, "unanswerable", default=UNANSWERABLE)
     spec = MetricSpec(
         metric,
         NAME,
         options={
             "metric": metric,
-            "unanswerable": unanswerable or UNANSWERABLE,
+            "unanswerable": unanswerable,
             "abstention": None if abstention is None else abstention.pattern,
         },
         deterministic=False,
         judge=judge.identity({"claims": claims.digest, "verdicts": verdicts.digest}),
     )
-    return Faithfulness(spec, claims, verdicts, unanswerable or UNANSWERABLE, abstention)
+    return Faithfulness(spec, claims, verdicts, unanswerable, abstention)
 
 
 @dataclass(frozen=True)
@@ -203,9 +211,7 @@ class Faithfulness:
 
     def applies_to(self, sample: Sample) -> Unscored | None:
         """Samples without a word of context lie outside the metric."""
-        if any(_SEEN.search(context) for context in sample.contexts):
-            return None
-        return Unscored("not_applicable", "the sample has no contexts")
+        return has_contexts(sample)
 
     def score(self, sample: Sample, response: Response) -> ScoreOrNot:  # noqa: ARG002 - the protocol's signature
         """Refuse: a model is asked, through `judge`.
@@ -231,10 +237,8 @@ class Faithfulness:
         """
         output = output_of(response)
         sentences = sentences_of(output, self.abstention)
-        if not sentences:
-            return Score(0.0, "the answer is empty", details={"outcome": "empty", "claims": []})
-        if is_abstention(output) or all(sentence.abstains for sentence in sentences):
-            return self._abstained(sample, output)
+        if (found := unclaimed(sample, output, sentences, self.unanswerable)) is not None:
+            return found
         if len(sentences) > MOST_SENTENCES:
             raise JudgeError(
                 f"the answer has {len(sentences)} sentences, more than the {MOST_SENTENCES} that are judged"
@@ -242,23 +246,13 @@ class Faithfulness:
         question = self._claims_question(sample, sentences)
         claims = await access.ask(question, lambda reply: _read_claims(reply, sentences, sample.text))
         if not claims:
-            if any(sentence.abstains for sentence in sentences):
-                return self._abstained(sample, output)
-            return Score(
-                0.0, f"the answer claims nothing: {shown(output)}", details={"outcome": "claimless", "claims": []}
-            )
+            return claimless(sample, output, sentences, self.unanswerable)
         parts = await asyncio.gather(*(self._decided(sample, part, access) for part in _parts(claims)))
         return _scored([claim for part in parts for claim in part])
 
     async def _decided(self, sample: Sample, claims: Sequence[Claim], access: JudgeAccess) -> Sequence[Claim]:
         question = self._verdicts_question(sample, claims)
         return await access.ask(question, lambda reply: _read_verdicts(reply, claims, sample.contexts))
-
-    def _abstained(self, sample: Sample, output: str) -> Score:
-        right = self.unanswerable in sample.tags
-        told = f"the sample is tagged '{self.unanswerable}'" if right else f"no tag '{self.unanswerable}'"
-        explanation = f"the answer abstains, {told}: {shown(output)}"
-        return Score(float(right), explanation, details={"outcome": "abstained", "claims": []})
 
     def _claims_question(self, sample: Sample, sentences: Sequence[Sentence]) -> Question:
         data = {"question": sample.text, "sentences": [{"id": s.id, "text": s.text} for s in sentences]}
@@ -270,6 +264,43 @@ class Faithfulness:
             "claims": [{"id": claim.id, "text": claim.text} for claim in claims],
         }
         return Question(f"{NAME}_verdicts", self.verdicts.text, data, VERDICTS_REPLY)
+
+
+def has_contexts(sample: Sample) -> Unscored | None:
+    """None where a sample has a word of context; otherwise why it lies outside the metric."""
+    if any(_SEEN.search(context) for context in sample.contexts):
+        return None
+    return Unscored("not_applicable", "the sample has no contexts")
+
+
+def unclaimed(sample: Sample, output: str, sentences: Sequence[Sentence], unanswerable: str) -> Score | None:
+    """The score of an answer that is empty, or abstains as a whole; None of any other.
+
+    Args:
+        sample: What was asked.
+        output: The answer.
+        sentences: Its sentences.
+        unanswerable: The tag of samples that cannot be answered.
+    """
+    if not sentences:
+        return Score(0.0, "the answer is empty", details={"outcome": "empty", "claims": []})
+    if is_abstention(output) or all(sentence.abstains for sentence in sentences):
+        return _abstained(sample, output, unanswerable)
+    return None
+
+
+def claimless(sample: Sample, output: str, sentences: Sequence[Sentence], unanswerable: str) -> Score:
+    """The score of an answer in which no claim was found; arguments as `unclaimed`."""
+    if any(sentence.abstains for sentence in sentences):
+        return _abstained(sample, output, unanswerable)
+    return Score(0.0, f"the answer claims nothing: {shown(output)}", details={"outcome": "claimless", "claims": []})
+
+
+def _abstained(sample: Sample, output: str, unanswerable: str) -> Score:
+    right = unanswerable in sample.tags
+    told = f"the sample is tagged '{unanswerable}'" if right else f"no tag '{unanswerable}'"
+    explanation = f"the answer abstains, {told}: {shown(output)}"
+    return Score(float(right), explanation, details={"outcome": "abstained", "claims": []})
 
 
 def sentences_of(output: str, abstention: re.Pattern[str] | None = None) -> tuple[Sentence, ...]:

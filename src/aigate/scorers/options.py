@@ -21,6 +21,7 @@ __all__ = [
     "metric_option",
     "number_option",
     "pattern_option",
+    "tag_option",
     "text_option",
     "texts_option",
     "word_option",
@@ -47,6 +48,14 @@ def text_option(settings: ScorerSettings, name: str) -> str | None:
     if value is None or isinstance(value, str):
         return value
     raise _wrong(settings, name, value, "a string")
+
+
+def tag_option(settings: ScorerSettings, name: str, *, default: str) -> str:
+    """A tag of samples; never blank."""
+    value = text_option(settings, name)
+    if value is not None and not value.strip():
+        raise ConfigError(f"scorer '{settings.name}': option '{name}' is empty, expected a tag")
+    return default if value is None else value
 
 
 def word_option(settings: ScorerSettings, name: str, known: Sequence[str], *, default: str | None) -> str | None:

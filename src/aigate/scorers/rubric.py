@@ -17,12 +17,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from aigate.core.registry import nearest
 from aigate.core.response import Response
 from aigate.core.sample import Sample
 from aigate.core.score import MetricSpec, Score, ScoreOrNot, Unscored
 from aigate.errors import ConfigError
-from aigate.scorers.asked import Asked, judgeable, reason_in, shortened
+from aigate.scorers.asked import (
+    Asked,
+    judgeable,
+    lacks_what_is_shown,
+    reason_in,
+    shortened,
+    shown_option,
+    what_is_shown,
+)
 from aigate.scorers.base import JudgedScorer, ScorerSettings
 from aigate.scorers.judge import JudgeAccess, Question, Template, rows_by_id, template
 from aigate.scorers.options import count_option, metric_option, texts_option
@@ -33,7 +40,6 @@ NAME = "rubric"
 SCALE = 5
 SCALES = range(2, 11)
 MOST_CRITERIA = 20
-SHOWN = ("contexts", "reference")
 TOLD_CRITERIA = 3  # in the explanation
 
 
@@ -47,7 +53,7 @@ def from_settings(settings: ScorerSettings) -> JudgedScorer:
     judge = settings.needed_judge()
     told = template(NAME, judge.version.prompt_version, "grades")
     metric = metric_option(settings, NAME)
-    criteria, levels, show = _criteria(settings), _levels(settings), _shown(settings)
+    criteria, levels, show = _criteria(settings), _levels(settings), shown_option(settings)
     scale = _scale(settings, levels)
     options = {
         "metric": metric,
@@ -96,17 +102,6 @@ def _scale(settings: ScorerSettings, levels: tuple[str, ...]) -> int:
     return scale or len(levels) or SCALE
 
 
-def _shown(settings: ScorerSettings) -> tuple[str, ...]:
-    show = texts_option(settings, "show") or ()
-    for name in show:
-        if name not in SHOWN:
-            raise ConfigError(
-                f"scorer '{NAME}': option 'show' holds {name!r}, expected any of {', '.join(SHOWN)}",
-                hint=nearest(name, SHOWN, kind="values"),
-            )
-    return show
-
-
 @dataclass(frozen=True)
 class Rubric(Asked):
     """The mean grade over the criteria, mapped to [0, 1]."""
@@ -119,18 +114,13 @@ class Rubric(Asked):
 
     def applies_to(self, sample: Sample) -> Unscored | None:
         """Samples without what the judge is to be shown lie outside the metric."""
-        if "reference" in self.show and sample.reference in (None, ""):
-            return Unscored("no_reference", "the sample has no reference to show to the judge")
-        if "contexts" in self.show and not any(context.strip() for context in sample.contexts):
-            return Unscored("not_applicable", "the sample has no contexts to show to the judge")
-        return None
+        return lacks_what_is_shown(sample, self.show)
 
     def questions(self, sample: Sample, output: str) -> Sequence[Question]:
         """The one question."""
-        more = {"contexts": list(sample.contexts), "reference": sample.reference}
         data = {
             "question": sample.text,
-            **{name: more[name] for name in self.show},
+            **what_is_shown(sample, self.show),
             "criteria": [{"id": id_, "text": text} for id_, text in self._numbered.items()],
             "scale": self._grades,
             "answer": output,

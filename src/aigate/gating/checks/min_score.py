@@ -292,7 +292,7 @@ def _resampled(rows: Rows, number: Callable[[Rows], float | None], evidence: Evi
 
 def _before(evidence: Evidence, metric: str) -> Mapping[str, float]:
     """The baseline's score of each sample, where there is a baseline that may be compared."""
-    if evidence.comparison is None or evidence.obstacles or evidence.comparison.baseline.header.metric(metric) is None:
+    if evidence.comparison is None or evidence.obstacles or not evidence.comparison.both_scored(metric):
         return {}
     paired = evidence.comparison.paired(metric)
     means = paired.baseline.filled(None).mean(axis=1)
