@@ -8,7 +8,8 @@
 
 The endpoint is a process on loopback (`contest/server.py`), the runners stand in `contest/entries.py`, what is measured
 in `contest/scenarios.py`, the targets in `contest/targets.py`. An interrupted full run goes on where it stopped, as
-long as the code is the same. Measure on an idle machine: how busy it was is written beside the figures.
+long as the code is the same: for rows of other tools that of the contest, for all others aigate's too. Measure on an
+idle machine: how busy it was is written beside the figures.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import os
 import sys
 import tempfile
 import time
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -121,11 +123,12 @@ def _ready(
 def _rows(setting: scenarios.Setting, units: Any, options: argparse.Namespace) -> list[dict[str, Any]]:
     """A row for every unit; those that an interrupted full run of the same code left are taken as they are."""
     checkpoint = options.out / "runner.partial.jsonl" if options.mode == "full" else None
-    code = _code_digest()
-    done = _kept(checkpoint, code)
+    codes = {of_peer: _code_digest(SOURCES[:1] if of_peer else SOURCES) for of_peer in (False, True)}
+    done = _kept(checkpoint, set(codes.values()))
     rows = []
     for unit in [unit for unit in units if options.only in unit.key]:
-        if (row := done.get(unit.key)) is None:
+        code = codes[unit.of_peer]
+        if (row := done.get((code, unit.key))) is None:
             started_s = time.monotonic()
             row = unit.run(setting)
             print(f"{time.monotonic() - started_s:7.1f} s  {unit.key}", file=sys.stderr)
@@ -134,14 +137,14 @@ def _rows(setting: scenarios.Setting, units: Any, options: argparse.Namespace) -
     return rows
 
 
-def _code_digest() -> str:
+def _code_digest(folders: Iterable[Path]) -> str:
     digest = hashlib.sha256()
-    for path in sorted(path for folder in SOURCES for path in folder.rglob("*.py")):
+    for path in sorted(path for folder in folders for path in folder.rglob("*.py")):
         digest.update(str(path.relative_to(HERE.parent)).encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()[:16]
 
 
-def _kept(checkpoint: Path | None, code: str) -> dict[str, dict[str, Any]]:
+def _kept(checkpoint: Path | None, codes: set[str]) -> dict[tuple[str, str], dict[str, Any]]:
     if checkpoint is None or not checkpoint.exists():
         return {}
     found = {}
@@ -150,8 +153,8 @@ def _kept(checkpoint: Path | None, code: str) -> dict[str, dict[str, Any]]:
             entry = json.loads(line)
         except json.JSONDecodeError:  # the line that was being written when the run was interrupted
             continue
-        if entry["code"] == code:
-            found[entry["key"]] = entry["row"]
+        if entry["code"] in codes:
+            found[entry["code"], entry["key"]] = entry["row"]
     return found
 
 

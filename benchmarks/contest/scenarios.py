@@ -8,6 +8,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -168,10 +169,12 @@ class Unit:
     Attributes:
         key: By which the checkpoint knows it.
         run: Measures it.
+        of_peer: Whether another tool is measured: aigate's code has no part in it.
     """
 
     key: str
     run: Callable[[Setting], Row]
+    of_peer: bool = False
 
 
 def units(sizes: Sizes, contenders: tuple[Contender, ...], *, repeats: int) -> Iterator[Unit]:
@@ -182,7 +185,9 @@ def units(sizes: Sizes, contenders: tuple[Contender, ...], *, repeats: int) -> I
                 if repeat == 0 or race.is_repeated_for(contender):
                     yield _raced(race, contender, repeat)
     for contender in contenders if sizes.whole else [c for c in contenders if c is AIGATE]:
-        yield _unit("killed", contender.key, lambda setting, c=contender: _killed(setting, sizes.killed, c))
+        yield _unit(
+            "killed", contender.key, partial(_killed, race=sizes.killed, contender=contender), of_peer=contender.is_peer
+        )
     if AIGATE in contenders:
         yield _unit("rerun", AIGATE.key, lambda setting: _rerun(setting, sizes.rerun))
         yield _unit("replay", AIGATE.key, lambda setting: _replayed(setting, sizes.replayed))
@@ -200,15 +205,16 @@ def warm_up(setting: Setting, contender: Contender) -> str | None:
 
 
 def _raced(race: Race, contender: Contender, repeat: int) -> Unit:
-    return _unit(race.key, f"{contender.key} {repeat}", lambda setting: _race(setting, race, contender))
+    name = f"{contender.key} {repeat}"
+    return _unit(race.key, name, lambda setting: _race(setting, race, contender), of_peer=contender.is_peer)
 
 
-def _unit(kind: str, name: str, run: Callable[[Setting], Row]) -> Unit:
+def _unit(kind: str, name: str, run: Callable[[Setting], Row], *, of_peer: bool = False) -> Unit:
     def row(setting: Setting) -> Row:
         busy = busy_share()
         return {"kind": kind, "busy": round(busy, 3), **run(setting)}
 
-    return Unit(f"{kind}: {name}", row)
+    return Unit(f"{kind}: {name}", row, of_peer)
 
 
 def _race(setting: Setting, race: Race, contender: Contender) -> Row:

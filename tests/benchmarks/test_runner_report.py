@@ -166,8 +166,14 @@ def test_a_unit_that_an_interrupted_run_left_is_not_run_again(tmp_path):
     runner._keep(path, {"code": "x", "key": "a", "row": ROW})
     with path.open("a", encoding="utf-8") as file:
         file.write('{"code": "x", "key": "b", "ro')
-    assert runner._kept(path, "x") == {"a": ROW}
-    assert runner._kept(path, "y") == {}
+    assert runner._kept(path, {"x", "y"}) == {("x", "a"): ROW}
+    assert runner._kept(path, {"y"}) == {}
+
+
+def test_only_rows_of_other_tools_outlive_a_change_of_aigate():
+    of_peers = {unit.key.split(": ")[1].split()[0] for unit in units(FULL, CONTENDERS, repeats=1) if unit.of_peer}
+    assert of_peers == {contender.key for contender in CONTENDERS if contender.is_peer}
+    assert runner._code_digest(runner.SOURCES) != runner._code_digest(runner.SOURCES[:1])
 
 
 @pytest.fixture
