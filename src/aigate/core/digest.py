@@ -10,13 +10,25 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
-__all__ = ["canonical_json", "combined_digest", "digest_of", "json_line", "seed_from", "sha256_text"]
+__all__ = [
+    "canonical_json",
+    "combined_digest",
+    "combined_raw_digest",
+    "digest_of",
+    "json_line",
+    "raw_digest",
+    "seed_from",
+    "sha256_text",
+    "sorted_raw_digests",
+]
 
 PREFIX = "sha256:"
+RAW_BYTES = 32
+MANY = 4_096  # digests: from here on it is worth to load NumPy, and they are written down in such blocks
 
 
 def canonical_json(value: Any) -> str:
@@ -55,9 +67,44 @@ def digest_of(value: Any) -> str:
     return sha256_text(canonical_json(value))
 
 
+def raw_digest(digest: str) -> bytes:
+    """The 32 bytes of a digest as `sha256_text` gives it."""
+    return bytes.fromhex(digest[len(PREFIX) :])
+
+
 def combined_digest(parts: Iterable[str]) -> str:
     """One digest for a bag of digests, whatever order they come in."""
     return sha256_text("\n".join(sorted(parts)))
+
+
+def sorted_raw_digests(digests: bytes | bytearray) -> bytes:
+    """Many digests of 32 bytes each, in ascending order."""
+    if len(digests) < MANY * RAW_BYTES:
+        return b"".join(sorted(bytes(digests[at : at + RAW_BYTES]) for at in range(0, len(digests), RAW_BYTES)))
+    import numpy as np
+
+    return np.sort(np.frombuffer(digests, dtype=f"S{RAW_BYTES}")).tobytes()
+
+
+def combined_raw_digest(digests: bytes, first: Sequence[str] = ()) -> str:
+    """`combined_digest` of many digests that are sorted already.
+
+    Args:
+        digests: 32 bytes each, ascending.
+        first: Further parts, all of which sort before "sha256:".
+
+    >>> parts = [sha256_text("a"), sha256_text("b")]
+    >>> raw = b"".join(map(raw_digest, parts))
+    >>> combined_raw_digest(sorted_raw_digests(raw), ["a:"]) == combined_digest(["a:", *parts])
+    True
+    """
+    whole = hashlib.sha256("\n".join(sorted(first)).encode())
+    begun = bool(first)
+    for at in range(0, len(digests), MANY * RAW_BYTES):
+        told = digests[at : at + MANY * RAW_BYTES].hex("\n", RAW_BYTES).replace("\n", f"\n{PREFIX}")
+        whole.update(f"{chr(10) if begun else ''}{PREFIX}{told}".encode())
+        begun = True
+    return PREFIX + whole.hexdigest()
 
 
 def seed_from(*parts: str) -> int:

@@ -414,7 +414,7 @@ def execute(
             repeats=writer.header.repeats,
             looks=writer.header.looks,
             seed=writer.header.seed,
-            done=frozenset(result.key for result in writer.kept),
+            done=writer.kept_keys,
             answered=writer.answered,
         )
         means = Means.of(plan, budget=conditions.budget, journal=journal)
@@ -486,7 +486,8 @@ class _Execution:
         self._means, self._writer, self._settled = means, writer, settled
         self._progress, self._looked = progress, looked
         self._tasks = plan.tasks()
-        self._found = {result.key: result for result in writer.kept}
+        self._done = len(writer.kept)
+        self._found = {} if settled is None else {result.key: result for result in writer.kept}  # for the looks alone
         self._not_asked = 0
         self._ended_at: int | None = None
 
@@ -507,9 +508,11 @@ class _Execution:
         if result.outcome.not_run:
             self._not_asked += 1
             return
-        self._found[result.key] = result
+        self._done += 1
+        if self._settled is not None:
+            self._found[result.key] = result
         if self._progress is not None:
-            self._progress(result, len(self._found), len(self._tasks))
+            self._progress(result, self._done, len(self._tasks))
 
     async def _decide(self, look: int) -> bool:
         """In a thread, so that answers in flight are not held up by the arithmetic."""
