@@ -273,6 +273,11 @@ class SampleColumns:
             self.ids.taken(rows), _pieces(self.digests, DIGEST, rows), self.groups.taken(rows), self.tags.taken(rows)
         )
 
+    def sorted_rows(self) -> list[int]:
+        """The rows in the order of their ids."""
+        ids = list(self.ids.all_raw())
+        return sorted(range(len(ids)), key=ids.__getitem__)
+
     def tagged(self, tags: Iterable[str]) -> list[int]:
         """The rows of the samples that carry at least one of the tags."""
         wanted = set(tags)
@@ -336,6 +341,7 @@ class AnswerColumns:
         outcomes: Places in `OUTCOMES`.
         kinds: What the response is: nothing, an output or a fault.
         outputs: 16 bytes of each output's digest; zeros where there is none.
+        characters: The length of each output; 0 where there is none.
         judged: 32 bytes of digest each, of scores and outcome: what a verdict's random numbers are drawn by.
         scores: By metric.
         served: The model that the provider says it served.
@@ -350,6 +356,7 @@ class AnswerColumns:
     outcomes: array[int] = field(default_factory=lambda: array("B"))
     kinds: array[int] = field(default_factory=lambda: array("B"))
     outputs: bytearray = field(default_factory=bytearray)
+    characters: array[int] = field(default_factory=lambda: array("i"))
     judged: bytearray = field(default_factory=bytearray)
     scores: dict[str, ScoreColumn] = field(default_factory=dict)
     served: Coded[str] = field(default_factory=Coded)
@@ -377,7 +384,17 @@ class AnswerColumns:
             self.numbers[name] = _untold(len(self))
         for name, numbers in self.numbers.items():
             numbers.extend(other.numbers.get(name) or _untold(len(other)))
-        for name in ("outputs", "judged", "served", "fingerprints", "journaled", "offsets", "lengths", "kinds"):
+        for name in (
+            "outputs",
+            "characters",
+            "judged",
+            "served",
+            "fingerprints",
+            "journaled",
+            "offsets",
+            "lengths",
+            "kinds",
+        ):
             getattr(self, name).extend(getattr(other, name))
         self.outcomes.extend(other.outcomes)
         self.repeats.extend(other.repeats)
@@ -389,6 +406,7 @@ class AnswerColumns:
             outcomes=_taken(self.outcomes, rows),
             kinds=_taken(self.kinds, rows),
             outputs=_pieces(self.outputs, OUTPUT_KEY, rows),
+            characters=_taken(self.characters, rows),
             judged=_pieces(self.judged, DIGEST, rows),
             scores={metric: column.taken(rows) for metric, column in self.scores.items()},
             served=self.served.taken(rows),
@@ -421,6 +439,7 @@ class AnswerColumns:
     def _add_response(self, response: Mapping[str, Any] | None) -> None:
         told = response or {}
         output, fault = told.get("output"), told.get("fault")
+        self.characters.append(0 if output is None else len(output))
         if output is not None:
             self.kinds.append(OUTPUT)
             self.outputs += hashlib.sha256(output.encode("utf-8", "surrogatepass")).digest()[:OUTPUT_KEY]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import accumulate
 from typing import Any
@@ -421,6 +421,32 @@ class Run(Displayed):
         samples = self.columns.samples
         tagged = ((samples.unit(row), samples.tags[row] or ()) for row in range(len(samples)))
         return order_units(tagged, seed=self.header.seed)
+
+    def under(self, header: RunHeader) -> Run:
+        """The same samples and results under another header."""
+        run = replace(self, header=header)
+        run.__dict__["columns"] = self.columns  # they were worked out already
+        return run
+
+    def part(self, header: RunHeader, samples: Sequence[int], results: Sequence[int]) -> Run:
+        """Some of the samples with some of their results.
+
+        Args:
+            header: The header of the part.
+            samples: Rows of `columns.samples`, ascending.
+            results: Rows of `columns.answers` that belong to them, ascending.
+        """
+        columns = self.columns.part(samples, results)
+        if self._stored is not None:
+            stored: tuple[Any, Any] = (self.samples, self.results)
+            kept, answers = (type(held)(columns, held.lines) for held in stored)
+        else:
+            kept = {sample_id: self.samples[sample_id] for sample_id in columns.samples.ids}
+            ordered = sorted(self.results, key=lambda result: result.key)
+            answers = tuple(ordered[row] for row in results)
+        run = replace(self, header=header, samples=kept, results=answers)
+        run.__dict__["columns"] = columns
+        return run
 
     def __len__(self) -> int:
         return len(self.samples)

@@ -81,6 +81,10 @@ class StoredResults(Sequence[Result]):
             return tuple(self[row] for row in range(*index.indices(len(self))))
         return Result.from_dict(_row_at(self.columns, self.lines, range(len(self))[index]))
 
+    def line(self, row: int) -> bytes:
+        """The line of one result, without its end."""
+        return self.lines(self.columns.answers.offsets[row], self.columns.answers.lengths[row])
+
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, StoredResults | tuple):
             return NotImplemented
@@ -407,9 +411,7 @@ class RunReading:
                 f"{self._source}: '{orphan}' has results and no repeat 0, which carries the sample", hint=_ALTERED
             )
         finished_at = closing["finished_at"]
-        return stored_run(
-            self.header, columns, lines, digest=digest, finished_at=finished_at, source=self._source
-        )
+        return stored_run(self.header, columns, lines, digest=digest, finished_at=finished_at, source=self._source)
 
     def _columns(self) -> RunColumns:
         try:
