@@ -354,6 +354,7 @@ class RunReading:
 
     Attributes:
         header: The run's header.
+        header_size: Bytes of line 1, its end included.
 
     Raises:
         RunFileError: Not a run file, or one of another format.
@@ -363,6 +364,7 @@ class RunReading:
         if header_line is None:
             raise RunFileError(f'{source}: empty: expected a header line with "format": "{RUN_FORMAT}"', hint=_MAKE)
         self.header = decode_header(header_line, source)
+        self.header_size = len(header_line) + 1
         self._source = source
         self._header_digest = f"sha256:{hashlib.sha256(header_line).hexdigest()}"
         self._rows, self._digests = RowColumns(), bytearray()

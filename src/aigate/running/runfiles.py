@@ -2,59 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import weakref
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from aigate.core.run import Run
 from aigate.core.runfile import PartialRun, ReadBlock, RunReading, read_block
 from aigate.errors import RunFileError
+from aigate.files import FileLines, LineBlock
 from aigate.workers import Workers
 
-__all__ = ["FileLines", "read_partial", "read_run"]
-
-BLOCK_BYTES = 1 << 20
-HELD_BYTES = 8 << 20
-"""Files up to this size are held whole; larger ones stay open, and their lines are read when somebody looks at them."""
-
-
-class FileLines:
-    """Gives the bytes of a file from where they stand; see `aigate.core.runfile.Lines`.
-
-    A large file is kept open, so that it can be read on after another one took its place.
-
-    Args:
-        path: The file.
-
-    Raises:
-        OSError: It cannot be read.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        close = weakref.finalize(self, os.close, self._file)
-        self.size = os.fstat(self._file).st_size
-        self._held: bytes | None = None
-        if self.size <= HELD_BYTES:
-            self._held = self._read(0, self.size)
-            self.size = len(self._held)
-            close()
-
-    def __call__(self, offset: int, length: int) -> bytes:
-        """So many bytes from an offset; fewer at the end of the file."""
-        return self._read(offset, length) if self._held is None else self._held[offset : offset + length]
-
-    def __reduce__(self) -> tuple[type[FileLines], tuple[Path]]:
-        return (FileLines, (self._path,))
-
-    def _read(self, offset: int, length: int) -> bytes:
-        found = os.pread(self._file, length, offset)
-        while len(found) < length and (more := os.pread(self._file, length - len(found), offset + len(found))):
-            found += more  # one call reads 2 GB at most
-        return found
+__all__ = ["read_partial", "read_run"]
 
 
 def read_run(path: Path) -> Run:
@@ -77,21 +33,12 @@ def read_partial(path: Path) -> PartialRun:
     return reading.partial(lines)
 
 
-@dataclass(frozen=True, slots=True)
-class _Block:
-    """Consecutive whole lines of a file."""
-
-    text: bytes
-    offset: int
-    first: int
-    ends: bool
-
-
 def _read(path: Path) -> tuple[RunReading, FileLines]:
     try:
         lines = FileLines(path)
-        reading = RunReading(_header_line(lines), source=str(path))
-        jobs = ((block, reading.header.repeats, str(path)) for block in _blocks(lines))
+        reading = RunReading(lines.first_line(), source=str(path))
+        blocks = lines.blocks(start=reading.header_size, first=2)
+        jobs = ((block, reading.header.repeats, str(path)) for block in blocks)
         with Workers.for_bytes(lines.size) as workers:
             for block in workers.map(_read_block, jobs):
                 reading.take(block)
@@ -102,34 +49,7 @@ def _read(path: Path) -> tuple[RunReading, FileLines]:
     return reading, lines
 
 
-def _read_block(block: _Block, repeats: int, source: str) -> ReadBlock:
+def _read_block(block: LineBlock, repeats: int, source: str) -> ReadBlock:
     return read_block(
         block.text, repeats=repeats, source=source, first=block.first, offset=block.offset, ends=block.ends
     )
-
-
-def _header_line(lines: FileLines) -> bytes | None:
-    """Line 1 without its end; None of an empty file."""
-    size = BLOCK_BYTES
-    while b"\n" not in (begun := lines(0, size)) and size < lines.size:
-        size *= 4
-    return begun.partition(b"\n")[0] if begun else None
-
-
-def _blocks(lines: FileLines) -> Iterator[_Block]:
-    """All lines but the first."""
-    header = _header_line(lines)
-    offset, first = len(header or b"") + 1, 2
-    rest = b""
-    while offset + len(rest) < lines.size:
-        read = lines(offset + len(rest), BLOCK_BYTES)
-        if not read:
-            break  # the file was cut while it was read
-        text = rest + read
-        ends = offset + len(text) >= lines.size
-        whole = len(text) if ends else text.rfind(b"\n") + 1
-        if whole:
-            yield _Block(text[:whole], offset, first, ends)
-            first += text.count(b"\n", 0, whole)
-            offset += whole
-        rest = text[whole:]

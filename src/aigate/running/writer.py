@@ -20,7 +20,8 @@ from aigate.core.run import AnchorsJudged, Result, Run, RunHeader
 from aigate.core.runfile import EncodedBlock, PartialRun, RunEncoder, StoredResults, decode_header, stored_run
 from aigate.core.sample import Sample
 from aigate.errors import RunFileError, UsageError
-from aigate.running.runfiles import FileLines, read_partial, read_run
+from aigate.files import FileLines
+from aigate.running.runfiles import read_partial, read_run
 
 __all__ = ["RunWriter", "begun_run"]
 
