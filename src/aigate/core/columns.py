@@ -40,6 +40,7 @@ __all__ = [
     "SampleColumns",
     "ScoreColumn",
     "Texts",
+    "columns_of",
 ]
 
 T = TypeVar("T", bound=Hashable)
@@ -273,6 +274,12 @@ class SampleColumns:
             self.ids.taken(rows), _pieces(self.digests, DIGEST, rows), self.groups.taken(rows), self.tags.taken(rows)
         )
 
+    def repeats_an_id(self) -> bool:
+        """True when two samples have one id."""
+        if all(before < after for before, after in pairwise(self.ids.all_raw())):
+            return False
+        return any(before == after for before, after in pairwise(sorted(self.ids.all_raw())))
+
     def sorted_rows(self) -> list[int]:
         """The rows in the order of their ids."""
         ids = list(self.ids.all_raw())
@@ -303,6 +310,14 @@ class SampleColumns:
         self.tags.append(tags)
         self.ids.append(id_)
         self.digests += digest
+
+
+def columns_of(samples: Iterable[Sample] | SampleColumns) -> SampleColumns:
+    """The columns of samples: those that a stored suite has, else worked out."""
+    if isinstance(samples, SampleColumns):
+        return samples
+    held: Any = getattr(samples, "columns", None)
+    return held if isinstance(held, SampleColumns) else SampleColumns.of(samples)
 
 
 @dataclass(slots=True, eq=False)

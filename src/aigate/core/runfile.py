@@ -412,8 +412,15 @@ class RunReading:
             raise RunFileError(
                 f"{self._source}: '{orphan}' has results and no repeat 0, which carries the sample", hint=_ALTERED
             )
-        finished_at = closing["finished_at"]
-        return stored_run(self.header, columns, lines, digest=digest, finished_at=finished_at, source=self._source)
+        return stored_run(
+            self.header,
+            columns,
+            lines,
+            digest=digest,
+            finished_at=closing["finished_at"],
+            source=self._source,
+            judge_anchors=_judge_anchors(closing, self._source),
+        )
 
     def _columns(self) -> RunColumns:
         try:

@@ -29,7 +29,6 @@ from aigate.core.columns import (
 from aigate.core.digest import RAW_BYTES, seed_from
 from aigate.core.ledger import Outcome
 from aigate.core.run import Run
-from aigate.core.sample import Sample
 
 __all__ = [
     "Bools",
@@ -38,7 +37,6 @@ __all__ = [
     "RunArrays",
     "arrays_of",
     "digests_of",
-    "sample_columns",
     "shared_rows",
     "state_codes",
     "units_of",
@@ -217,14 +215,6 @@ def arrays_of(run: Run) -> RunArrays:
         columns.memory["arrays"] = RunArrays(columns)
     found: RunArrays = columns.memory["arrays"]
     return found
-
-
-def sample_columns(samples: Iterable[Sample] | SampleColumns) -> SampleColumns:
-    """The columns of samples: those that a stored suite has, else worked out."""
-    if isinstance(samples, SampleColumns):
-        return samples
-    held: Any = getattr(samples, "columns", None)
-    return held if isinstance(held, SampleColumns) else SampleColumns.of(samples)
 
 
 def units_of(samples: SampleColumns) -> Ints:

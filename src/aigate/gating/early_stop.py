@@ -23,12 +23,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TypeGuard
 
-from aigate.core.columns import SampleColumns
+from aigate.core.columns import SampleColumns, columns_of
 from aigate.core.looks import Look, LookPlan
 from aigate.core.run import Run
 from aigate.core.sample import Sample
 from aigate.core.verdict import Status, Verdict
-from aigate.gating.arrays import sample_columns
 from aigate.gating.checks.base import Check
 from aigate.gating.checks.min_score import MinScore
 from aigate.gating.checks.must_pass import MustPass
@@ -70,7 +69,7 @@ def plan_looks(
     Returns:
         None where only the end decides.
     """
-    samples = sample_columns(samples)
+    samples = columns_of(samples)
     units = samples.n_units
     if policy.needs_baseline and baseline is None:
         return None  # a first run is made to become the baseline: it asks everything
@@ -107,7 +106,7 @@ def more_answers_help(
         more answers (p99 of latency) and the most there may be are enough. False where a check has too few samples or
         groups for any pass: no number of answers makes up for that.
     """
-    samples = sample_columns(samples)
+    samples = columns_of(samples)
     short = _answers_short(samples, policy, repeats) and not _answers_short(samples, policy, most_repeats or repeats)
     for check in policy.checks:
         if not _is_relabelled(check):
@@ -136,7 +135,7 @@ def _is_relabelled(check: Check) -> TypeGuard[NoRegression]:
 def asked_first(samples: Sequence[Sample] | SampleColumns, policy: Policy) -> frozenset[str]:
     """Ids of the samples that must pass: one failure settles the verdict, so they come before all others."""
     tags = {check.tag for check in policy.checks if isinstance(check, MustPass)}
-    columns = sample_columns(samples)
+    columns = columns_of(samples)
     return frozenset(columns.ids[row] for row in columns.tagged(tags))
 
 

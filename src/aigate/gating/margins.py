@@ -14,11 +14,11 @@ from typing import Literal, Protocol
 
 import numpy as np
 
-from aigate.core.columns import SampleColumns
+from aigate.core.columns import SampleColumns, columns_of
 from aigate.core.run import Run
 from aigate.core.sample import Sample
 from aigate.core.verdict import Reason
-from aigate.gating.arrays import Floats, Ints, arrays_of, digests_of, sample_columns, shared_rows, units_of
+from aigate.gating.arrays import Floats, Ints, arrays_of, digests_of, shared_rows, units_of
 from aigate.gating.comparison import Trials, trials_of
 from aigate.gating.reasons import reason
 from aigate.stats.noninferiority import FEWEST_UNITS
@@ -401,9 +401,9 @@ def _compared(baseline: Run | None, metric: str, samples: Iterable[Sample] | Sam
         The unit of each, and its row in the baseline; without a baseline there are no rows.
     """
     if baseline is None:
-        return units_of(sample_columns(samples or ())), np.zeros(0, dtype=np.intp)
+        return units_of(columns_of(samples or ())), np.zeros(0, dtype=np.intp)
     arrays = arrays_of(baseline)
-    rows = np.arange(len(baseline), dtype=np.intp) if samples is None else _held(sample_columns(samples), baseline)
+    rows = np.arange(len(baseline), dtype=np.intp) if samples is None else _held(columns_of(samples), baseline)
     if baseline.header.metric(metric) is not None:
         rows = rows[arrays.applies(metric)[rows]]
     return arrays.units[rows], rows

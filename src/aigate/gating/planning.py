@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from aigate.core.columns import SampleColumns
+from aigate.core.columns import SampleColumns, columns_of
 from aigate.core.digest import seed_from
 from aigate.core.run import Run, RunHeader
 from aigate.core.sample import Sample
-from aigate.gating.arrays import Bools, Floats, arrays_of, sample_columns
+from aigate.gating.arrays import Bools, Floats, arrays_of
 from aigate.gating.checks.max_cost import MaxCost
 from aigate.gating.checks.max_latency import MaxLatency, load_obstacle
 from aigate.gating.checks.no_regression import NoRegression
@@ -319,7 +319,7 @@ def plan_power(
     Raises:
         ValueError: Repeats below 1, or a power outside (0, 1).
     """
-    own = _Plan(sample_columns(samples), policy, baseline, repeats, repeats, baseline_repeats, power)
+    own = _Plan(columns_of(samples), policy, baseline, repeats, repeats, baseline_repeats, power)
     plan = _with_most(own, most_repeats)
     found = tuple(_check_power(plan, check) for check in plan.checks)
     if not found:
@@ -352,7 +352,7 @@ def strict_problems(
     Returns:
         One sentence each; empty where nothing is wrong.
     """
-    plan = _with_most(_Plan(sample_columns(samples), policy, baseline, repeats, repeats, None, POWER), most_repeats)
+    plan = _with_most(_Plan(columns_of(samples), policy, baseline, repeats, repeats, None, POWER), most_repeats)
     found = [problem for check in plan.checks for problem in _check_power(plan, check).problems]
     return found + list(_other_problems(plan))
 
@@ -361,7 +361,7 @@ def power_warnings(
     policy: Policy, samples: Sequence[Sample], baseline: Run | None, *, repeats: int, most_repeats: int | None = None
 ) -> list[str]:
     """What `strict_problems` says, and what else is worth knowing before any call; arguments as there."""
-    plan = _with_most(_Plan(sample_columns(samples), policy, baseline, repeats, repeats, None, POWER), most_repeats)
+    plan = _with_most(_Plan(columns_of(samples), policy, baseline, repeats, repeats, None, POWER), most_repeats)
     found = [_check_power(plan, check) for check in plan.checks]
     told = [text for check in found for text in (*check.problems, *check.warnings)]
     told += [*_other_problems(plan), *_more_answers(plan)]

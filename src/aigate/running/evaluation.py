@@ -14,6 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from aigate.core.columns import columns_of
 from aigate.core.digest import seed_from
 from aigate.core.looks import LookPlan
 from aigate.core.registry import refuse_unknown
@@ -287,8 +288,9 @@ def prepare(suite: Suite, choices: Choices, *, environ: Mapping[str, str]) -> Co
     concurrency = choices.concurrency or config.concurrency or DEFAULTS["concurrency"]
     provider = _provider(suite, choices, version, environ, concurrency)
     render = _renderer(prompt)
-    for sample in samples:  # a prompt that cannot be rendered is found before anything is paid for
-        render(sample)
+    if prompt is not None:
+        for sample in samples:  # a prompt that cannot be rendered is found before anything is paid for
+            render(sample)
     repeats = choices.repeats or config.repeats or DEFAULTS["repeats"]
     price = _price(suite, choices, provider, own_prices)
     retries = config.retries if choices.retries is None else choices.retries
@@ -362,7 +364,7 @@ def with_looks(
     plan = replace(conditions.plan, first=frozenset(first))
     if looks is None:
         return replace(conditions, plan=plan, settled=settled)
-    units = len({sample.unit for sample in plan.samples})
+    units = columns_of(plan.samples).n_units
     begins, ends = looks.looks[0], looks.looks[-1]
     if (begins.repeats, ends.units) != (plan.repeats, units):
         raise UsageError(

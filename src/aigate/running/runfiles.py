@@ -7,7 +7,7 @@ from pathlib import Path
 from aigate.core.run import Run
 from aigate.core.runfile import PartialRun, ReadBlock, RunReading, read_block
 from aigate.errors import RunFileError
-from aigate.files import FileLines, LineBlock
+from aigate.files import NO_RUN_FILE_HINT, FileLines, LineBlock
 from aigate.workers import Workers
 
 __all__ = ["read_partial", "read_run"]
@@ -43,7 +43,7 @@ def _read(path: Path) -> tuple[RunReading, FileLines]:
             for block in workers.map(_read_block, jobs):
                 reading.take(block)
     except FileNotFoundError:
-        raise RunFileError(f"{path}: no such run file", hint="make one with 'aigate eval --out RUN'") from None
+        raise RunFileError(f"{path}: no such run file", hint=NO_RUN_FILE_HINT) from None
     except OSError as error:
         raise RunFileError(f"{path}: cannot be read: {error}") from None
     return reading, lines
