@@ -354,11 +354,12 @@ class Comparison(Displayed):
         found = [(int(now), int(before)) for now, before in zip(*(rows[twice] for rows in self.rows), strict=True)]
         moves = [_move_of_same(ours, theirs, rows, spec.metric) for rows in found]
         up, down = sum(move > 0 for move in moves), sum(move < 0 for move in moves)
+        named = _named(ours.ids(now for now, _ in found))
         if (p := sign_test(up, down)) <= RELABEL_ALPHA:
             yield reason(
                 "judge-changed",
                 f"'{spec.metric}': of the identical outputs in both runs {up} got a higher score and {down} a lower one"
-                f" ({_named(ours.ids(now for now, _ in found))}; exact sign test, p = {p:.2g}): the judge changed, this is no regression",
+                f" ({named}; exact sign test, p = {p:.2g}): the judge changed, this is no regression",
                 "aigate eval judges the baseline's answers again: run it",
             )
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 
-from aigate.core.digest import RAW_BYTES, combined_raw_digest, seed_from, sorted_raw_digests
+from aigate.core.digest import RAW_BYTES, combined_raw_digest, digest_of, seed_from, sorted_raw_digests
 from aigate.core.run import Run
 from aigate.core.verdict import CheckOutcome, Status, Verdict, overall
 from aigate.gating.arrays import arrays_of

@@ -510,7 +510,7 @@ def _with_most(plan: _Plan, most_repeats: int | None) -> _Plan:
 
 def _too_small(plan: _Plan, repeats: int) -> Iterable[tuple[str, str]]:
     """The checks that can never pass on so many answers per sample, and why."""
-    units = len({sample.unit for sample in plan.samples})
+    units = plan.samples.n_units
     for check in plan.policy.checks:
         if why := check.too_small_for(units, len(plan.samples) * repeats, plan.policy.alpha):
             yield check.name, why

@@ -10,7 +10,7 @@ import numpy as np
 from aigate.core.ledger import Outcome
 from aigate.core.run import JudgeUse, Run
 from aigate.core.sample import Sample
-from aigate.core.score import MetricSpec, ScoreOrNot, Unscored
+from aigate.core.score import MetricSpec, Score, ScoreOrNot, Unscored
 from aigate.errors import UsageError
 from aigate.gating.arrays import Bools, RunArrays, arrays_of
 from aigate.scorers.base import RunScorer, Scorer, scorer_from_spec
@@ -121,6 +121,8 @@ def _noise(run: Run, metric: str) -> Noise:
             votes = score.details.get("votes", [score.value])
             per_sample.setdefault(result.sample_id, []).append([float(vote) for vote in votes])
     return split_noise(list(per_sample.values()))
+
+
 def _means_of_samples(arrays: RunArrays, metric: str, scored: Bools) -> list[float]:
     """The mean over repeats of each sample that was scored, exactly rounded."""
     values, counts = arrays.scores(metric)[0][scored], arrays.per_sample(scored)

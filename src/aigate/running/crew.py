@@ -133,7 +133,7 @@ class Crew:
         if worker.sending is not None and worker.sending is not asyncio.current_task():
             worker.sending.cancel()
         again = len(waiting.keys() - not_given)
-        had = f"; what it had was asked again: {again} call{"s" if again != 1 else ""}" if again else ""
+        had = f"; what it had was asked again: {again} call{'s' if again != 1 else ''}" if again else ""
         self.notes.append(f"worker {name} {why}{had}")
         if not self._workers:
             self._somebody.clear()
