@@ -7,7 +7,7 @@ import os
 import shutil
 import tempfile
 import weakref
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -56,7 +56,7 @@ class FileLines:
     """
 
     def __init__(self, path: Path, *, file: int | None = None) -> None:
-        self._path = path
+        self._path, self._unpacked = path, file is not None
         self._file = os.open(path, os.O_RDONLY | os.O_CLOEXEC) if file is None else file
         close = weakref.finalize(self, os.close, self._file)
         self.size = os.fstat(self._file).st_size
@@ -109,8 +109,8 @@ class FileLines:
                 offset += whole
             rest = text[whole:]
 
-    def __reduce__(self) -> tuple[type[FileLines], tuple[Path]]:
-        return (FileLines, (self._path,))
+    def __reduce__(self) -> tuple[Callable[[Path], FileLines], tuple[Path]]:
+        return (FileLines.unpacked if self._unpacked else FileLines, (self._path,))
 
     def _read(self, offset: int, length: int) -> bytes:
         found = os.pread(self._file, length, offset)

@@ -27,8 +27,10 @@ from aigate.core.score import UnscoredReason
 __all__ = [
     "ABSENT",
     "FAULT_KINDS",
+    "NO_RESPONSE",
     "NUMBERS",
     "OUTCOMES",
+    "OUTPUT",
     "OUTPUT_KEY",
     "REASONS",
     "SCORED",
@@ -56,7 +58,7 @@ FAULT_KINDS: Final = tuple(FaultKind)
 NO_RESPONSE, OUTPUT = 0, 1
 """Kinds of a response: none; an output. From 2 on: the fault `FAULT_KINDS[kind - 2]`."""
 
-NUMBERS: Final = ("latency_s", "ttft_s", "cost_usd", "input_tokens", "output_tokens")
+NUMBERS: Final = ("latency_s", "ttft_s", "longest_failed_s", "cost_usd", "input_tokens", "output_tokens")
 """What may have been measured of a response."""
 
 DIGEST, OUTPUT_KEY = 32, 16

@@ -239,6 +239,10 @@ class EncodedBlock:
     rows: RowColumns
     digests: bytes
 
+    def results(self) -> StoredResults:
+        """The results, each read when it is looked at."""
+        return StoredResults(self.rows, _Content(self.text))
+
 
 def encode_block(results: Iterable[tuple[Result, Sample]]) -> EncodedBlock:
     """The lines of some results, as `RunEncoder.result_line` writes them."""
