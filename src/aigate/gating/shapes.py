@@ -13,6 +13,7 @@ import numpy as np
 
 from aigate.core.columns import Coded
 from aigate.core.json_text import strict_json
+from aigate.core.response import Response
 from aigate.core.run import Result, Run
 from aigate.core.runfile import StoredResults
 from aigate.gating.arrays import Bools, Floats, Ints, RunArrays, arrays_of, shared_rows
@@ -171,7 +172,7 @@ def _described(run: Run, rows: Sequence[int], ignore: tuple[str, ...]) -> Iterat
     results = run.results
     if not isinstance(results, StoredResults) or len(rows) <= MANY_UNITS:
         for part in parts:
-            yield Coded(_features(results[row], ignore) for row in part)
+            yield Coded(_features_of(results[row], ignore) for row in part)
         return
     jobs = (([results.line(row) for row in part], ignore) for part in parts)
     with Workers() as workers:
@@ -179,16 +180,25 @@ def _described(run: Run, rows: Sequence[int], ignore: tuple[str, ...]) -> Iterat
 
 
 def _described_lines(lines: Sequence[bytes], ignore: tuple[str, ...]) -> Coded[Features]:
-    return Coded(_features(Result.from_dict(strict_json(line)), ignore) for line in lines)
+    """Of a line only what a shape is of: to read all of it takes as long as to describe it."""
+    responses = (strict_json(line)["response"] or {} for line in lines)
+    return Coded(
+        _features(told.get("output"), told.get("finish_reason"), refusal=told.get("refusal", False), ignore=ignore)
+        for told in responses
+    )
 
 
-def _features(result: Result, ignore: tuple[str, ...]) -> Features:
+def _features_of(result: Result, ignore: tuple[str, ...]) -> Features:
+    told = result.response or Response("")
+    output = None if result.response is None else told.output
+    return _features(output, told.finish_reason, refusal=told.refusal, ignore=ignore)
+
+
+def _features(output: str | None, finish_reason: str | None, *, refusal: bool, ignore: tuple[str, ...]) -> Features:
     """The features of an output; those of `_UNANSWERED` where the candidate is to blame that there is none."""
-    response = result.response
-    if response is None or response.output is None:
-        features = _UNANSWERED
-    else:
-        shape = describe_shape(response.output, finish_reason=response.finish_reason, refusal=response.refusal)
+    features = _UNANSWERED
+    if output is not None:
+        shape = describe_shape(output, finish_reason=finish_reason, refusal=refusal)
         features = {**shape_features(shape), "unanswered": "no"}
     return tuple((name, value) for name, value in features.items() if name not in ignore)
 
