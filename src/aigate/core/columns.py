@@ -391,8 +391,8 @@ class AnswerColumns:
         self.repeats.append(row["repeat"])
         self.outcomes.append(_OUTCOME_OF[row["outcome"]])
 
-    def extend(self, other: AnswerColumns) -> None:
-        """Add results."""
+    def extend(self, other: AnswerColumns, *, offset: int = 0) -> None:
+        """Add results; see `RowColumns.extend`."""
         for metric in other.scores.keys() - self.scores.keys():
             self.scores[metric] = ScoreColumn.absent(len(self))
         for metric, column in self.scores.items():
@@ -408,11 +408,11 @@ class AnswerColumns:
             "served",
             "fingerprints",
             "journaled",
-            "offsets",
             "lengths",
             "kinds",
         ):
             getattr(self, name).extend(getattr(other, name))
+        self.offsets.extend(array("q", [offset + own for own in other.offsets]) if offset else other.offsets)
         self.outcomes.extend(other.outcomes)
         self.repeats.extend(other.repeats)
 
@@ -510,10 +510,8 @@ class RowColumns:
             other: The lines.
             offset: Where they begin in this file, if their own offsets count from 0.
         """
-        if offset and other.answers.offsets:
-            other.answers.offsets = array("q", [offset + own for own in other.answers.offsets])
         self.ids.extend(other.ids)
-        self.answers.extend(other.answers)
+        self.answers.extend(other.answers, offset=offset)
         self.samples.extend(other.samples)
 
     def taken(self, rows: Sequence[int]) -> RowColumns:

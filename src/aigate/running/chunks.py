@@ -1,9 +1,9 @@
 """Recorded answers, judged chunk by chunk: where nothing is asked, worker processes judge and write lines down.
 
-What comes out is what the engine would write, line by line: same order, same scores, same digests. One chunk is judged
-here, to see how long a chunk takes; where all of them together take longer than workers need to start, each of these
-makes the scorers anew and takes chunks. An answer that a scorer fails on is a judge error, as always; a worker that is
-lost ends the run, and what was written before stays written.
+The lines are those that the engine would write, in the order of the suite, one repeat after the other. A few chunks are
+judged here, to see how long one takes; where the rest takes longer than workers need to start, each of these makes the
+scorers anew and takes chunks. An answer that a scorer fails on is a judge error, as always; a worker that is lost ends
+the run, and what was written before stays written.
 """
 
 from __future__ import annotations
