@@ -7,7 +7,7 @@ import os
 import shutil
 import tempfile
 import weakref
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -83,6 +83,12 @@ class FileLines:
     def __call__(self, offset: int, length: int) -> bytes:
         """So many bytes from an offset; fewer at the end of the file."""
         return self._read(offset, length) if self._held is None else self._held[offset : offset + length]
+
+    def span(self, offsets: Sequence[int], lengths: Sequence[int]) -> bytes | None:
+        """Some lines as they stand, without the end of the last; None where they do not follow one another."""
+        size = offsets[-1] + lengths[-1] - offsets[0]
+        together = size == sum(lengths) + len(lengths) - 1 and offsets[0] == min(offsets)
+        return self(offsets[0], size) if together else None
 
     def first_line(self) -> bytes | None:
         """The first line without its end; None of an empty file."""

@@ -9,6 +9,7 @@ Messages are pickled, between processes that this module started itself, and now
 
 from __future__ import annotations
 
+import fcntl
 import gc
 import os
 import pickle
@@ -22,7 +23,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import IO, Any, Self, TypeVar
 
 from aigate.errors import CannotJudgeError
 
@@ -33,6 +34,7 @@ R = TypeVar("R")
 MOST_WORKERS = 4  # what one process can feed, and a bound on their memory
 WORTH_BYTES = 4 << 20  # less is read sooner than workers start
 IN_FLIGHT = 2  # jobs that a worker holds: the one it works at, and the next
+PIPE_BYTES = 1 << 20
 LENGTH = struct.Struct(">Q")
 PROGRAM = "import sys; sys.path[:] = sys.argv[1:]; from aigate.workers import serve; serve()"
 
@@ -183,6 +185,7 @@ class _Worker:
                 bufsize=0,
                 process_group=0,  # Ctrl-C is for the parent, which ends its workers
             )
+            _widen(self._process.stdin, self._process.stdout)
         return self._process
 
     def _lost(self) -> WorkerLostError:
@@ -228,6 +231,15 @@ def _answered(message: bytes) -> bytes:
 def _checked(message: bytes) -> bytes:
     pickle.loads(message)  # noqa: S301 - an error may be written that cannot be read
     return message
+
+
+def _widen(*pipes: IO[bytes] | None) -> None:
+    """Let a whole message stand in a pipe where that can be had: else each end waits for the other many times."""
+    wider = getattr(fcntl, "F_SETPIPE_SZ", None)
+    for pipe in pipes:
+        if pipe is not None and wider is not None:
+            with suppress(OSError):  # more than this user may have
+                fcntl.fcntl(pipe, wider, PIPE_BYTES)
 
 
 def _write(file: int, message: bytes) -> None:

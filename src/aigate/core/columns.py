@@ -18,8 +18,8 @@ from dataclasses import dataclass, field
 from itertools import accumulate, pairwise
 from typing import Any, Final, Generic, TypeVar, get_args
 
-from aigate.core.digest import canonical_json, digest_of, raw_digest
-from aigate.core.ledger import Outcome
+from aigate.core.digest import canonical_texts, digest_of, raw_digest
+from aigate.core.ledger import Ledger, Outcome
 from aigate.core.response import FaultKind
 from aigate.core.sample import Sample
 from aigate.core.score import UnscoredReason
@@ -246,9 +246,9 @@ class SampleColumns:
             found.add(sample)
         return found
 
-    def add(self, sample: Sample) -> None:
-        """Add one sample."""
-        self._add(sample.id, raw_digest(sample.digest), sample.group, sample.tags)
+    def add(self, sample: Sample, digest: bytes | None = None) -> None:
+        """Add one sample, with its digest where that is known."""
+        self._add(sample.id, digest or raw_digest(sample.digest), sample.group, sample.tags)
 
     def add_row(self, row: Mapping[str, Any]) -> str:
         """Add one sample in the form of `Sample.to_dict`, and give its id.
@@ -257,7 +257,7 @@ class SampleColumns:
             KeyError, TypeError, AttributeError: It is no sample; nothing was added.
         """
         if _as_written(row):
-            digest = hashlib.sha256(canonical_json(row).encode()).digest()
+            digest = hashlib.sha256(canonical_texts(row)).digest()
             self._add(row["id"], digest, row.get("group"), tuple(row.get("tags", ())))
         else:
             self.add(Sample.from_dict(row))
@@ -390,6 +390,11 @@ class AnswerColumns:
         self._add_response(row["response"])
         self.repeats.append(row["repeat"])
         self.outcomes.append(_OUTCOME_OF[row["outcome"]])
+
+    def ledger(self) -> Ledger:
+        """How many ended how."""
+        codes = self.outcomes.tobytes()
+        return Ledger({outcome: codes.count(code) for code, outcome in enumerate(OUTCOMES)})
 
     def extend(self, other: AnswerColumns, *, offset: int = 0) -> None:
         """Add results; see `RowColumns.extend`."""

@@ -15,7 +15,9 @@ from contextlib import suppress
 from typing import Any
 
 __all__ = [
+    "RAW_BYTES",
     "canonical_json",
+    "canonical_texts",
     "combined_digest",
     "combined_raw_digest",
     "digest_of",
@@ -47,6 +49,21 @@ def canonical_json(value: Any) -> str:
     '{"a":[1.0,"é"],"b":1}'
     """
     return _dump(value, sort_keys=True)
+
+
+def canonical_texts(row: Mapping[str, Any]) -> bytes:
+    """The UTF-8 of `canonical_json` of an object without numbers, which needs no look at each value.
+
+    Where it holds a `reference` or `metadata` there may be numbers: these are looked at.
+    """
+    import orjson
+
+    if not isinstance(row.get("reference", ""), str) or "metadata" in row:
+        return canonical_json(row).encode()
+    try:
+        return orjson.dumps(row, option=orjson.OPT_SORT_KEYS)
+    except TypeError:  # a lone surrogate
+        return canonical_json(row).encode()
 
 
 def json_line(value: Any) -> str:

@@ -9,7 +9,7 @@ from functools import cached_property
 from itertools import accumulate
 from typing import Any
 
-from aigate.core.columns import OUTCOMES, AnswerColumns, RunColumns, SampleColumns
+from aigate.core.columns import AnswerColumns, RunColumns, SampleColumns
 from aigate.core.display import Displayed
 from aigate.core.ledger import Ledger, Outcome
 from aigate.core.looks import LookPlan, order_units
@@ -403,7 +403,7 @@ class Run(Displayed):
     @cached_property
     def ledger(self) -> Ledger:
         """How every sample and repeat ended."""
-        return Ledger.of(OUTCOMES[code] for code in self.columns.answers.outcomes)
+        return self.columns.answers.ledger()
 
     @cached_property
     def by_sample(self) -> Mapping[str, tuple[Result, ...]]:

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import hashlib
 from array import array
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -25,7 +24,6 @@ from typing import Any, overload
 from aigate.core.columns import OUTCOMES, RepeatedRowError, RowColumns, RunColumns
 from aigate.core.digest import combined_raw_digest, digest_of, json_line, sha256_text, sorted_raw_digests
 from aigate.core.json_text import strict_json
-from aigate.core.ledger import Ledger
 from aigate.core.run import RUN_FORMAT, AnchorsJudged, Result, Run, RunHeader
 from aigate.core.sample import Sample
 from aigate.errors import RunFileError
@@ -244,22 +242,28 @@ class EncodedBlock:
         return StoredResults(self.rows, _Content(self.text))
 
 
-def encode_block(results: Iterable[tuple[Result, Sample]]) -> EncodedBlock:
-    """The lines of some results, as `RunEncoder.result_line` writes them."""
+def encode_block(results: Iterable[tuple[Result, Sample, bytes | None]]) -> EncodedBlock:
+    """The lines of some results, as `RunEncoder.result_line` writes them.
+
+    Args:
+        results: Each with its sample, and the 32 bytes of the sample's digest where they are known already.
+    """
     text, rows, digests = bytearray(), RowColumns(), bytearray()
-    for result, sample in results:
-        raw = _encoded(result, sample, rows, len(text))[1]
+    for result, sample, digest in results:
+        raw = _encoded(result, sample, rows, len(text), digest)[1]
         digests += hashlib.sha256(raw).digest()
         text += raw
         text += b"\n"
     return EncodedBlock(bytes(text), rows, bytes(digests))
 
 
-def _encoded(result: Result, sample: Sample, rows: RowColumns, offset: int) -> tuple[str, bytes]:
+def _encoded(
+    result: Result, sample: Sample, rows: RowColumns, offset: int, digest: bytes | None = None
+) -> tuple[str, bytes]:
     """The line of one result, which is added to the columns."""
     row = result.to_dict()
     if result.repeat == 0:
-        rows.samples.add(sample)
+        rows.samples.add(sample, digest)
         row = {"id": row.pop("id"), "repeat": row.pop("repeat"), "sample": sample.to_dict(), **row}
     line = json_line(row)
     raw = line.encode()
@@ -580,9 +584,7 @@ def _as_written(row: Any) -> bool:
 
 def _counts(rows: RowColumns) -> dict[str, Any]:
     """What the closing line counts."""
-    seen = Counter(rows.answers.outcomes)
-    ledger = Ledger({outcome: seen[code] for code, outcome in enumerate(OUTCOMES)})
-    return {"samples": len(rows.samples), "results": len(rows), "ledger": ledger.to_dict()}
+    return {"samples": len(rows.samples), "results": len(rows), "ledger": rows.answers.ledger().to_dict()}
 
 
 def _judge_anchors(closing: Mapping[str, Any], source: str) -> Mapping[str, AnchorsJudged]:

@@ -309,14 +309,13 @@ def _drawn(arrays: RunArrays, seed: int) -> NDArray[np.uint64]:
     samples = arrays.columns.samples
     begun = hashlib.sha256(f"{seed}\x1funit\x1f".encode())
 
-    def number(name: bytes) -> bytes:
+    names: Iterable[bytes] = (b"sample:" + raw for raw in samples.ids.all_raw())
+    if samples.groups.known:
+        first = np.unique(arrays.units, return_index=True)[1].tolist()
+        names = (samples.unit(row).encode("utf-8", "surrogatepass") for row in first)
+    told = bytearray()
+    for name in names:
         whole = begun.copy()
         whole.update(name)
-        return whole.digest()[:8]
-
-    if not samples.groups.known:
-        told = b"".join(number(b"sample:" + raw) for raw in samples.ids.all_raw())
-    else:
-        first = np.unique(arrays.units, return_index=True)[1].tolist()
-        told = b"".join(number(samples.unit(row).encode("utf-8", "surrogatepass")) for row in first)
+        told += whole.digest()[:8]
     return _view(told, ">u8").astype(np.uint64)

@@ -18,6 +18,7 @@ from aigate.core.version import Change
 from aigate.gating.arrays import Bools, Floats, Ints, RunArrays, arrays_of, shared_rows
 from aigate.gating.reasons import reason
 from aigate.gating.views import View, asked_repeats, in_view, views_of
+from aigate.stats.arrays import distinct
 from aigate.stats.signs import sign_test
 
 __all__ = ["Comparison", "PairedScores", "Scenario", "Trials", "trials_of"]
@@ -405,7 +406,7 @@ def _are_copies(run: Run) -> bool:
     if not (counts > 1).any():
         return False
     differs = _unlike(arrays, used, np.repeat(used[first], counts))
-    varied = np.unique(arrays.sample[used[differs]])
+    varied = distinct(arrays.sample[used[differs]])
     return len(varied) <= (1.0 - SHARE_OF_COPIES) * int((counts > 1).sum())
 
 

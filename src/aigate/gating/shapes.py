@@ -19,6 +19,7 @@ from aigate.core.runfile import StoredResults
 from aigate.gating.arrays import Bools, Floats, Ints, RunArrays, arrays_of, shared_rows
 from aigate.gating.comparison import Comparison
 from aigate.scorers.shape import describe_shape, shape_features
+from aigate.stats.arrays import distinct
 from aigate.stats.relabel import MANY_UNITS, TrialRows, relabel_test
 from aigate.workers import Workers
 
@@ -129,7 +130,7 @@ def shape_shifts(pairs: PairedShapes, *, seed: int, alpha: float, rare: float) -
     columns = _columns(pairs.shapes, rare)
     codes, units = [shapes.codes for shapes in pairs.shapes], pairs.units
     counts = np.ones(len(units), dtype=np.intp)
-    if len(units) > MANY_UNITS and len(np.unique(units)) == len(units):
+    if len(units) > MANY_UNITS and len(distinct(units)) == len(units):
         together, counts = np.unique(np.concatenate(codes, axis=1), axis=0, return_counts=True)
         codes = np.split(together, [codes[0].shape[1]], axis=1)
         units = np.arange(len(together), dtype=np.intp)

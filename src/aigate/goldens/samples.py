@@ -46,6 +46,10 @@ class StoredSamples(Sequence[Sample]):
         """The line of one sample, without its end."""
         return self._lines(self._offsets[row], self._lengths[row])
 
+    def lines(self, start: int, stop: int) -> bytes | None:
+        """Some lines as they stand in the file; None where they do not follow one another there."""
+        return self._lines.span(self._offsets[start:stop], self._lengths[start:stop])
+
     def taken(self, rows: Sequence[int]) -> StoredSamples:
         """Some of the samples."""
         places = (array(own.typecode, map(own.__getitem__, rows)) for own in (self._offsets, self._lengths))

@@ -72,6 +72,13 @@ class StoredAnswers(Mapping[tuple[str, int], Response]):
         """One line, without its end."""
         return self._lines(self._columns.offsets[row], self._columns.lengths[row])
 
+    def lines(self, rows: Sequence[int]) -> bytes | None:
+        """Some lines as they stand in the file; None where they do not follow one another there."""
+        first, last = rows[0], rows[0] + len(rows)
+        if first < 0 or (not isinstance(rows, range) and list(rows) != list(range(first, last))):
+            return None
+        return self._lines.span(self._columns.offsets[first:last], self._columns.lengths[first:last])
+
     def rows_of(self, ids: Texts, repeat: int) -> Sequence[int]:
         """Where the answers to some samples stand, all of one repeat; -1 for a sample without one."""
         if ids == self.ids and self.repeats.count(repeat) == len(ids):
@@ -282,6 +289,27 @@ def _response_in(row: Mapping[str, Any]) -> Response:
     )
 
 
+def _is_usual(row: Mapping[str, Any]) -> bool:
+    """True for an output with measures of the right types and nothing else: most lines, and soon told."""
+    return (
+        type(row.get("output")) is str
+        and row.get("error") is None
+        and not row.get("refusal")
+        and not row.get("scores")
+        and all(type(row.get(name)) in _TEXT_TYPES for name in _TEXTS)
+        and all(_is_whole(value) for name in _WHOLES if (value := row.get(name)) is not None)
+        and all(_is_amount(value) for name in _AMOUNTS if (value := row.get(name)) is not None)
+        and type(row.get("refusal")) in {bool, type(None)}
+        and type(row.get("scores")) in {dict, type(None)}
+    )
+
+
+_TEXTS = ("finish_reason", "served_model", "fingerprint")
+_TEXT_TYPES = frozenset({str, type(None)})
+_WHOLES = ("input_tokens", "output_tokens")
+_AMOUNTS = ("latency_s", "ttft_s", "cost_usd")
+
+
 def _as_float(value: float | None) -> float | None:
     return None if value is None else float(value)
 
@@ -352,7 +380,8 @@ def _scan_block(block: LineBlock) -> _Columns | None:
             row = strict_json(raw)
             sample_id, repeat = _key_of(row, where="", unnumbered={})
             found.repeats.append(repeat)
-            found.digests += raw_digest(_answer_digest(sample_id, repeat, _response_of(row, where="")))
+            answer = _response_in(row) if _is_usual(row) else _response_of(row, where="")
+            found.digests += raw_digest(_answer_digest(sample_id, repeat, answer))
         except (SuiteError, ValueError, TypeError, AttributeError, OverflowError):
             return None
         found.numbered = found.numbered and row.get("repeat") is not None

@@ -14,9 +14,9 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
-from itertools import chain, islice
 
 from aigate.core.columns import columns_of
+from aigate.core.digest import RAW_BYTES
 from aigate.core.json_text import strict_json
 from aigate.core.response import Fault, Response
 from aigate.core.run import Result
@@ -37,9 +37,6 @@ FIRST, AT_ONCE = 128, 2_048  # answers of a chunk that is judged here, and at mo
 WARMED_UP = 1  # chunks before the first one that tells how long one takes: what scorers need was imported then
 CHUNK_S = 0.5  # about so long a worker may take for one
 WORTH_S = 1.0  # less is judged sooner than workers start
-
-_Item = tuple[Sample | bytes, int, Response | bytes]
-"""A sample, the repeat, and its answer: as they are, or the line of a file that holds them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,80 +83,119 @@ async def judge_in_chunks(
         UsageError: A scorer cannot be made in a worker.
         asyncio.CancelledError: The run was stopped.
     """
-    items, left = _items(plan), len(plan.samples) * plan.repeats - len(plan.done)
-    recipe, took_s = _Recipe.of(plan, settings), 0.0
-    for number, part in enumerate(_parts(items, FIRST)):
-        if number > WARMED_UP and recipe is not None and took_s * left / FIRST > WORTH_S and cores() > 1:
-            items = chain(part, items)
-            break
+    source, size = _Source(plan), FIRST
+    recipe, left = _Recipe.of(plan, settings), len(plan.samples) * plan.repeats - len(plan.done)
+    parts = source.parts(lambda: size)
+    for number, part in enumerate(parts):
         started_s = time.perf_counter()
         record(await _judged(part, plan.scorers, plan.price))
-        took_s, left = time.perf_counter() - started_s, left - len(part)
+        took_s, left = (time.perf_counter() - started_s) / FIRST, left - FIRST
         await asyncio.sleep(0)  # Ctrl-C is heard here
+        if number >= WARMED_UP and took_s * left > WORTH_S and recipe is not None and cores() > 1:
+            size = max(1, min(AT_ONCE, int(CHUNK_S / took_s)))
+            break
     else:
         return
     with Workers() as workers:
-        for block in workers.map(_judge_part, ((recipe, part) for part in _parts(items, _size(took_s)))):
+        for block in workers.map(_judge_part, ((recipe, part) for part in parts)):
             record(block)
             await asyncio.sleep(0)
 
 
-def _size(first_took_s: float) -> int:
-    """Answers of a chunk: fewer of those that take long, so that the last one does not keep all others waiting."""
-    return max(1, min(AT_ONCE, int(FIRST * CHUNK_S / max(first_took_s, 1e-6))))
+@dataclass(frozen=True, slots=True)
+class _Items:
+    """Some answers to be judged: sample, repeat, answer."""
+
+    items: tuple[tuple[Sample, int, Response], ...]
+
+    def read(self, price: Price | None) -> Iterator[tuple[Sample, int, Response, bytes | None]]:  # noqa: ARG002 - as below
+        return ((*item, None) for item in self.items)
 
 
-def _parts(items: Iterator[_Item], size: int) -> Iterator[tuple[_Item, ...]]:
-    return iter(lambda: tuple(islice(items, size)), ())
+@dataclass(frozen=True, slots=True)
+class _Lines:
+    """The same, as consecutive lines of two files, read where they are judged; with the digests of the samples."""
+
+    samples: bytes
+    answers: bytes
+    digests: bytes
+    repeat: int
+
+    def read(self, price: Price | None) -> Iterator[tuple[Sample, int, Response, bytes | None]]:
+        pairs = zip(self.samples.split(b"\n"), self.answers.split(b"\n"), strict=True)
+        for number, (sample, answer) in enumerate(pairs):
+            digest = self.digests[RAW_BYTES * number : RAW_BYTES * (number + 1)]
+            yield Sample.from_dict(strict_json(sample)), self.repeat, priced(response_in(answer), price), digest
 
 
-def _items(plan: Plan) -> Iterator[_Item]:
+_Part = _Items | _Lines
+
+
+class _Source:
     """What is to be judged, in the order of the suite, one repeat after the other."""
-    return chain.from_iterable(_items_of(plan, repeat) for repeat in range(plan.repeats))
+
+    def __init__(self, plan: Plan) -> None:
+        assert isinstance(plan.provider, ReplayProvider)  # noqa: S101 - for the type checker: the caller looked
+        self._plan, self._recording = plan, plan.provider.recording
+        self._offset, self._columns = plan.provider.repeat_offset, columns_of(plan.samples)
+        self._apart = bool(plan.done or plan.answered)
+
+    def parts(self, size: Callable[[], int]) -> Iterator[_Part]:
+        """Parts of so many answers; fewer where some are there already."""
+        answers = self._recording.answers
+        for repeat in range(self._plan.repeats):
+            stored = answers if isinstance(answers, StoredAnswers) else None
+            rows = None if stored is None else stored.rows_of(self._columns.ids, repeat + self._offset)
+            start = 0
+            while start < len(self._columns):
+                stop = min(len(self._columns), start + size())
+                whole = None if stored is None or rows is None else self._lines(stored, rows[start:stop], start, repeat)
+                yield whole or _Items(tuple(self._items(range(start, stop), repeat)))
+                start = stop
+
+    def _lines(self, answers: StoredAnswers, rows: Sequence[int], start: int, repeat: int) -> _Lines | None:
+        """The lines as they stand; None where they do not stand together, or some are not wanted."""
+        samples, stop = self._plan.samples, start + len(rows)
+        if self._apart or not isinstance(samples, StoredSamples):
+            return None
+        texts = samples.lines(start, stop), answers.lines(rows)
+        if texts[0] is None or texts[1] is None:
+            return None
+        return _Lines(texts[0], texts[1], bytes(self._columns.digests[RAW_BYTES * start : RAW_BYTES * stop]), repeat)
+
+    def _items(self, places: range, repeat: int) -> Iterator[tuple[Sample, int, Response]]:
+        plan, recorded = self._plan, repeat + self._offset
+        for place in places:
+            id_ = self._columns.ids[place]
+            if plan.done and (id_, repeat) in plan.done:
+                continue
+            if (answer := plan.answered.get((id_, repeat))) is None:
+                answer = self._answer(id_, recorded)
+            yield plan.samples[place], repeat, answer
+
+    def _answer(self, id_: str, repeat: int) -> Response:
+        if (found := self._recording.answers.get((id_, repeat))) is not None:
+            return priced(found, self._plan.price)
+        error = self._recording.missing(id_, repeat)
+        return Response(fault=Fault(error.kind, error.message))
 
 
-def _items_of(plan: Plan, repeat: int) -> Iterator[_Item]:
-    provider = plan.provider
-    assert isinstance(provider, ReplayProvider)  # noqa: S101 - for the type checker: `is_judged_in_chunks` looked
-    samples, recording, recorded = plan.samples, provider.recording, repeat + provider.repeat_offset
-    ids = columns_of(samples).ids
-    answers = recording.answers
-    stored = answers if isinstance(answers, StoredAnswers) else None
-    rows = () if stored is None else stored.rows_of(ids, recorded)
-    for place, sample_id in enumerate(ids):
-        if plan.done and (sample_id, repeat) in plan.done:
-            continue
-        if (there := plan.answered.get((sample_id, repeat)) if plan.answered else None) is not None:
-            answer: Response | bytes | None = there
-        elif stored is None:
-            answer = answers.get((sample_id, recorded))
-        else:
-            answer = stored.line(rows[place]) if rows[place] >= 0 else None
-        if answer is None:
-            error = recording.missing(sample_id, recorded)
-            answer = Response(fault=Fault(error.kind, error.message))
-        elif there is None and isinstance(answer, Response):
-            answer = priced(answer, plan.price)
-        yield (samples.line(place) if isinstance(samples, StoredSamples) else samples[place]), repeat, answer
-
-
-def _judge_part(recipe: _Recipe, part: Sequence[_Item]) -> EncodedBlock:
+def _judge_part(recipe: _Recipe, part: _Part) -> EncodedBlock:
     """In a worker."""
     return _runner().run(_judged(part, _scorers(recipe.scorers, recipe.specs), recipe.price))
 
 
-async def _judged(items: Sequence[_Item], scorers: Sequence[Scorer], price: Price | None) -> EncodedBlock:
-    return encode_block([await _one(*item, scorers, price) for item in items])
+async def _judged(part: _Part, scorers: Sequence[Scorer], price: Price | None) -> EncodedBlock:
+    found = [
+        (await _result(sample, repeat, response, scorers), sample, digest)
+        for sample, repeat, response, digest in part.read(price)
+    ]
+    return encode_block(found)
 
 
-async def _one(
-    sample: Sample | bytes, repeat: int, answer: Response | bytes, scorers: Sequence[Scorer], price: Price | None
-) -> tuple[Result, Sample]:
-    if isinstance(sample, bytes):
-        sample = Sample.from_dict(strict_json(sample))
-    response = priced(response_in(answer), price) if isinstance(answer, bytes) else answer
+async def _result(sample: Sample, repeat: int, response: Response, scorers: Sequence[Scorer]) -> Result:
     try:
-        return await settle(sample, repeat, response, scorers), sample
+        return await settle(sample, repeat, response, scorers)
     except asyncio.CancelledError:
         if (task := asyncio.current_task()) is not None and task.cancelling():
             raise

@@ -243,7 +243,7 @@ class LatencySummary:
     @property
     def answered(self) -> tuple[float, ...]:
         """The times of answers that came."""
-        return tuple(time for time in self.seconds if math.isfinite(time))
+        return tuple(filter(math.isfinite, self.seconds))
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -289,8 +289,9 @@ def summarise(
     >>> found[0.5].seconds, found[0.99].high, found.needs
     (5.0, None, ('needs at least 299 samples to bound p99',))
     """
-    times = tuple(float(time) for time in seconds)
-    if wrong := [time for time in times if not time >= 0.0]:
+    times = tuple(map(float, seconds))
+    if not all(map((0.0).__le__, times)):
+        wrong = [time for time in times if not time >= 0.0]
         raise ValueError(f"seconds: got {wrong[0]}, expected 0 or more")
     ordered = sorted(times)
     found = tuple(_quantile_time(ordered, quantile, level) for quantile in quantiles) if ordered else ()

@@ -42,7 +42,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from aigate.stats.arrays import Floats, finite_array, open_fraction
+from aigate.stats.arrays import Floats, distinct, finite_array, open_fraction
 
 __all__ = [
     "Alternative",
@@ -145,7 +145,7 @@ class TrialRows:
         object.__setattr__(self, "counts", None if counts is None else np.asarray(counts, dtype=np.intp))
         if self.units.shape != (len(self.mask),):
             raise ValueError(f"units: got shape {self.units.shape}, expected one for each of {len(self.mask)} samples")
-        if self.counts is not None and len(np.unique(self.units)) < len(self.units):
+        if self.counts is not None and len(distinct(self.units)) < len(self.units):
             raise ValueError("counts: got them for units of several samples, expected units of one")
 
     @property

@@ -20,8 +20,6 @@ from typing import (
     runtime_checkable,
 )
 
-import numpy as np
-
 from aigate.core.registry import Registry, nearest, refuse_unknown
 from aigate.core.run import Run
 from aigate.core.verdict import CheckOutcome, Reason, Status
@@ -31,6 +29,7 @@ from aigate.gating.comparison import Comparison
 from aigate.gating.margins import Margin
 from aigate.gating.reasons import reason
 from aigate.gating.views import Rates, Schedule, View, schedule
+from aigate.stats.arrays import distinct
 
 __all__ = ["CHECKS", "Check", "ConfiguredCheck", "Evidence", "PolicySettings", "check_from_config"]
 
@@ -139,7 +138,7 @@ class Evidence:
         run, rates = comparison.candidate, Rates(self.block_alpha, self.settings.alpha, self.part_may_pass)
 
         def made() -> Schedule:
-            shared = np.unique(arrays_of(run).units[comparison.rows[0]])
+            shared = distinct(arrays_of(run).units[comparison.rows[0]])
             return schedule(run, self.views, shared, rates)
 
         return self.remember("schedule", made)

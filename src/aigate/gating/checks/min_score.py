@@ -20,6 +20,7 @@ from aigate.gating.comparison import Trials, trials_of
 from aigate.gating.reasons import reason
 from aigate.gating.run_metrics import Rows, rows_of, run_scorer
 from aigate.gating.views import View, in_view, part_of
+from aigate.stats.arrays import distinct
 from aigate.stats.bootstrap import mean_interval
 from aigate.stats.threshold import ThresholdLook, threshold_test
 
@@ -128,7 +129,7 @@ class MinScore(ConfiguredCheck):
             interval=interval,
             threshold=self.at_least,
             n_samples=len(rows),
-            n_groups=len(np.unique(units)),
+            n_groups=len(distinct(units)),
             n_repeats=(view.repeats,),
             alpha=None if view.whole else evidence.settings.alpha,
             share_used=run.header.share(len(rows)),

@@ -15,6 +15,7 @@ from aigate.core.verdict import CheckOutcome, Moved, Reason, Status
 from aigate.gating.arrays import arrays_of
 from aigate.gating.checks.base import ConfiguredCheck, Evidence, share
 from aigate.gating.reasons import reason
+from aigate.stats.arrays import distinct
 
 __all__ = ["MustPass"]
 
@@ -94,7 +95,7 @@ class MustPass(ConfiguredCheck):
             observed=1.0 - len({result.sample_id for result in failed}) / len(tagged),
             threshold=self.at_least,
             n_samples=len(tagged),
-            n_groups=len(np.unique(arrays.units[rows])),
+            n_groups=len(distinct(arrays.units[rows])),
             n_repeats=(max((len(_asked(by_sample[id_])) for id_ in tagged), default=0),),
             share_used=run.header.share(len(tagged)),
             moved=tuple(_moved(result, metric) for result in (*failed, *missing)),

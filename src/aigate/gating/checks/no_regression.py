@@ -24,6 +24,7 @@ from aigate.gating.family import Block, Hypothesis, blocks, slice_p_values
 from aigate.gating.margins import Spread, resolved_margin, smallest_drop, smallest_loss, spread_of
 from aigate.gating.reasons import reason
 from aigate.gating.views import View
+from aigate.stats.arrays import distinct
 from aigate.stats.multiplicity import benjamini_hochberg
 from aigate.stats.noninferiority import (
     FEWEST_UNITS,
@@ -254,7 +255,7 @@ class _Arms:
 
     @cached_property
     def n_units(self) -> int:
-        return len(np.unique(self.units))
+        return len(distinct(self.units))
 
     def part(self, rows: Bools) -> _Arms:
         """Some of the samples."""

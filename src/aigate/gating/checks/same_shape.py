@@ -24,6 +24,7 @@ from aigate.gating.comparison import Comparison
 from aigate.gating.reasons import reason
 from aigate.gating.shapes import PairedShapes, described, paired_shapes, shape_shifts
 from aigate.gating.views import View, asked_repeats, part_of, whole_view
+from aigate.stats.arrays import distinct
 from aigate.stats.duplicates import DuplicateShift, duplicate_shift_test
 
 __all__ = ["SameShape"]
@@ -156,7 +157,7 @@ class SameShape(ConfiguredCheck):
         return sorted(shifts, key=lambda s: (-abs(s.change), s.feature, s.value))
 
     def _decided(self, evidence: Evidence, shifts: Sequence[_Shift], pairs: PairedShapes) -> CheckOutcome:
-        n, n_units = len(pairs.rows[0]), len(np.unique(pairs.units))
+        n, n_units = len(pairs.rows[0]), len(distinct(pairs.units))
         shown = [s for s in shifts if s.p <= self.alpha and abs(s.change) >= self.at_most / 2]
         moved = [s for s in shifts if abs(s.change) > self.at_most and s not in shown]
         visible = math.ceil(math.log2(2 / (self.alpha * (1.0 - DUPLICATES_SHARE)))) / n_units
