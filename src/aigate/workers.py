@@ -202,6 +202,7 @@ def serve() -> None:
     """Be a worker: answer the messages on standard input until it ends."""
     answers = os.dup(1)
     os.dup2(2, 1)  # what a scorer prints must not stand among the answers
+    sys.setswitchinterval(0.0005)  # the listener must not wait long for its turn
     gc.set_threshold(100_000)  # columns and lines make no cycles, and looking for some takes a tenth of the time
     messages: queue.SimpleQueue[bytes] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(messages,), daemon=True).start()

@@ -158,20 +158,21 @@ def _is_plain(value: Any) -> bool:
     by one of the two encoders.
     """
     rest = [value]
-    while rest:
-        item = rest.pop()
+    for item in rest:  # which grows
         kind = type(item)
+        if kind in _PLAIN:
+            continue
         if kind is dict:
             for key in item:
                 if type(key) is not str:
                     return False
             rest += item.values()
-        elif kind is list or kind is tuple:
-            rest += item
         elif kind is float:
             if not 1e-4 <= abs(item) < 1e15 and item != 0.0:
                 return False
-        elif kind not in _PLAIN:
+        elif kind is list or kind is tuple:
+            rest += item
+        else:
             return False
     return True
 

@@ -9,7 +9,7 @@ says the same of a run however its answers arrived, and changes with every chara
 
 A file is read in blocks of whole lines (`read_block`, in any process), which are put together in order (`RunReading`).
 Of a line only its columns are kept; the result itself is read again from where it stands, when somebody looks at it.
-Likewise blocks of results may be encoded anywhere (`encode_block`).
+Likewise blocks of results may be encoded anywhere (`BlockEncoder`).
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from aigate.core.sample import Sample
 from aigate.errors import RunFileError
 
 __all__ = [
+    "BlockEncoder",
     "EncodedBlock",
     "Lines",
     "PartialRun",
@@ -40,7 +41,6 @@ __all__ = [
     "decode",
     "decode_header",
     "decode_partial",
-    "encode_block",
     "read_block",
     "stored_run",
 ]
@@ -242,19 +242,22 @@ class EncodedBlock:
         return StoredResults(self.rows, _Content(self.text))
 
 
-def encode_block(results: Iterable[tuple[Result, Sample, bytes | None]]) -> EncodedBlock:
-    """The lines of some results, as `RunEncoder.result_line` writes them.
+class BlockEncoder:
+    """Encodes results as `RunEncoder.result_line` writes them, to be taken by one in another process."""
 
-    Args:
-        results: Each with its sample, and the 32 bytes of the sample's digest where they are known already.
-    """
-    text, rows, digests = bytearray(), RowColumns(), bytearray()
-    for result, sample, digest in results:
-        raw = _encoded(result, sample, rows, len(text), digest)[1]
-        digests += hashlib.sha256(raw).digest()
-        text += raw
-        text += b"\n"
-    return EncodedBlock(bytes(text), rows, bytes(digests))
+    def __init__(self) -> None:
+        self._text, self._rows, self._digests = bytearray(), RowColumns(), bytearray()
+
+    def add(self, result: Result, sample: Sample, digest: bytes | None = None) -> None:
+        """Add one result, with the 32 bytes of its sample's digest where they are known already."""
+        raw = _encoded(result, sample, self._rows, len(self._text), digest)[1]
+        self._digests += hashlib.sha256(raw).digest()
+        self._text += raw
+        self._text += b"\n"
+
+    def block(self) -> EncodedBlock:
+        """What was added."""
+        return EncodedBlock(bytes(self._text), self._rows, bytes(self._digests))
 
 
 def _encoded(

@@ -20,7 +20,7 @@ from aigate.core.digest import RAW_BYTES
 from aigate.core.json_text import strict_json
 from aigate.core.response import Fault, Response
 from aigate.core.run import Result
-from aigate.core.runfile import EncodedBlock, encode_block
+from aigate.core.runfile import BlockEncoder, EncodedBlock
 from aigate.core.sample import Sample
 from aigate.errors import CannotJudgeError
 from aigate.goldens.samples import StoredSamples
@@ -186,11 +186,10 @@ def _judge_part(recipe: _Recipe, part: _Part) -> EncodedBlock:
 
 
 async def _judged(part: _Part, scorers: Sequence[Scorer], price: Price | None) -> EncodedBlock:
-    found = [
-        (await _result(sample, repeat, response, scorers), sample, digest)
-        for sample, repeat, response, digest in part.read(price)
-    ]
-    return encode_block(found)
+    encoder = BlockEncoder()
+    for sample, repeat, response, digest in part.read(price):
+        encoder.add(await _result(sample, repeat, response, scorers), sample, digest)
+    return encoder.block()
 
 
 async def _result(sample: Sample, repeat: int, response: Response, scorers: Sequence[Scorer]) -> Result:
