@@ -14,7 +14,6 @@ import gc
 import os
 import pickle
 import queue
-import select
 import struct
 import subprocess
 import sys
@@ -27,7 +26,7 @@ from typing import IO, Any, Self, TypeVar
 
 from aigate.errors import CannotJudgeError
 
-__all__ = ["WorkerLostError", "WorkerTimeoutError", "Workers", "cores", "serve"]
+__all__ = ["WorkerLostError", "Workers", "cores", "serve"]
 
 R = TypeVar("R")
 
@@ -41,10 +40,6 @@ PROGRAM = "import sys; sys.path[:] = sys.argv[1:]; from aigate.workers import se
 
 class WorkerLostError(CannotJudgeError):
     """A worker process ended in the middle of a job: it was killed, or ran out of memory."""
-
-
-class WorkerTimeoutError(Exception):
-    """A job took longer than it may; its worker was ended."""
 
 
 def cores() -> int:
@@ -63,9 +58,6 @@ class Workers:
 
     def __init__(self, count: int | None = None) -> None:
         self._workers = [_Worker() for _ in range(min(MOST_WORKERS, cores()) if count is None else count)]
-        self._free: queue.SimpleQueue[_Worker] = queue.SimpleQueue()
-        for worker in self._workers:
-            self._free.put(worker)
 
     @classmethod
     def for_bytes(cls, size: int) -> Workers:
@@ -115,22 +107,6 @@ class Workers:
             if turns:  # what nobody waits for any more must not answer the next job
                 self.close()
 
-    def call(self, function: Callable[..., R], *arguments: Any, timeout_s: float | None = None) -> R:
-        """Call a function in a worker that is free, once there is one. For any thread; at least one worker is needed.
-
-        Raises:
-            WorkerTimeoutError: It took longer than `timeout_s`; the worker was ended, another takes its place.
-            WorkerLostError: The worker died.
-            Exception: Whatever the function raised.
-        """
-        worker = self._free.get()
-        try:
-            worker.send(function, arguments)
-            found: R = worker.receive(timeout_s)
-            return found
-        finally:
-            self._free.put(worker)
-
 
 class _Worker:
     """One process, started when it is needed.
@@ -153,12 +129,9 @@ class _Worker:
             raise self._lost() from None
         self.held += 1
 
-    def receive(self, timeout_s: float | None = None) -> Any:
+    def receive(self) -> Any:
         stream = self._running().stdout
         assert stream is not None  # noqa: S101 - for the type checker: it is a pipe
-        if timeout_s is not None and not select.select([stream], [], [], timeout_s)[0]:
-            self.end()
-            raise WorkerTimeoutError
         message = _read(stream.fileno())
         if message is None:
             raise self._lost()
