@@ -605,13 +605,15 @@ def _as_written(row: Any) -> bool:
     """
     if not (type(row) is dict and row.keys() <= _SAMPLE_FIELDS and all(row.values())):
         return False
-    lists = (row.get("contexts", _EMPTY), row.get("tags", _EMPTY))
-    texts = (row.get("id"), row.get("input"), row.get("group", ""))
-    return (
-        all(type(text) is str for text in texts)
-        and all(type(items) is list and all(type(item) is str for item in items) for items in lists)
-        and type(row.get("metadata", _NOTHING)) is dict
-    )
+    if type(row.get("id")) is not str or type(row.get("input")) is not str or type(row.get("group", "")) is not str:
+        return False
+    for items in (row.get("contexts", _EMPTY), row.get("tags", _EMPTY)):
+        if type(items) is not list:
+            return False
+        for item in items:
+            if type(item) is not str:
+                return False
+    return type(row.get("metadata", _NOTHING)) is dict
 
 
 _SAMPLE_FIELDS = frozenset({"id", "input", "reference", "contexts", "tags", "group", "metadata"})

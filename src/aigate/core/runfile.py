@@ -571,16 +571,15 @@ def _as_written(row: Any) -> bool:
     """
     try:
         response, scores = row["response"], row["scores"].values()
-        texts = [response.get(name) for name in _TEXTS]
-        return (
-            row["outcome"] in _OUTCOME_NAMES
-            and "judging" not in row
-            and type(response["output"]) is str
-            and "fault" not in response
-            and all(text is None or type(text) is str for text in texts)
-            and all(type(score["value"]) is float and 0.0 <= score["value"] <= 1.0 for score in scores)
-            and not any("unscored" in score for score in scores)
-        )
+        if row["outcome"] not in _OUTCOME_NAMES or "judging" in row or "fault" in response:
+            return False
+        for name in _TEXTS:
+            if (text := response.get(name)) is not None and type(text) is not str:
+                return False
+        for score in scores:
+            if "unscored" in score or type(score["value"]) is not float or not 0.0 <= score["value"] <= 1.0:
+                return False
+        return type(response["output"]) is str
     except (KeyError, TypeError, AttributeError):
         return False
 

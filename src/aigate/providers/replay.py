@@ -291,17 +291,16 @@ def _response_in(row: Mapping[str, Any]) -> Response:
 
 def _is_usual(row: Mapping[str, Any]) -> bool:
     """True for an output with measures of the right types and nothing else: most lines, and soon told."""
-    return (
-        type(row.get("output")) is str
-        and row.get("error") is None
-        and not row.get("refusal")
-        and not row.get("scores")
-        and all(type(row.get(name)) in _TEXT_TYPES for name in _TEXTS)
-        and all(_is_whole(value) for name in _WHOLES if (value := row.get(name)) is not None)
-        and all(_is_amount(value) for name in _AMOUNTS if (value := row.get(name)) is not None)
-        and type(row.get("refusal")) in {bool, type(None)}
-        and type(row.get("scores")) in {dict, type(None)}
-    )
+    told = row.get
+    if type(told("output")) is not str or not (told("error") is told("refusal") is told("scores") is None):
+        return False
+    for name in _TEXTS:
+        if type(told(name)) not in _TEXT_TYPES:
+            return False
+    for name in _WHOLES:
+        if (count := told(name)) is not None and not _is_whole(count):
+            return False
+    return all(amount is None or _is_amount(amount) for amount in map(told, _AMOUNTS))
 
 
 _TEXTS = ("finish_reason", "served_model", "fingerprint")
