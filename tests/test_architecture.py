@@ -15,6 +15,7 @@ ORDER = (
     "core",
     "files",
     "stores",
+    "workers",
     "stats",
     "goldens",
     "providers",

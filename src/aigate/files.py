@@ -1,16 +1,128 @@
-"""Files whole: read as lines, put in place so that a crash leaves the old content or the new one."""
+"""Files: read as lines, also where they are too large to be held, and put in place so that a crash leaves one whole."""
 
 from __future__ import annotations
 
+import gzip
 import os
-from collections.abc import Iterable
+import shutil
+import tempfile
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from aigate.errors import RunFileError
 
-__all__ = ["NO_RUN_FILE_HINT", "lines_of", "read_lines", "write_atomically"]
+__all__ = ["NO_RUN_FILE_HINT", "FileLines", "LineBlock", "lines_of", "read_lines", "write_atomically"]
 
 NO_RUN_FILE_HINT = "make one with 'aigate eval --out RUN'"
+BLOCK_BYTES = 1 << 20
+HELD_BYTES = 8 << 20
+"""Files up to this size are held whole; larger ones stay open, and their lines are read when somebody looks at them."""
+
+
+@dataclass(frozen=True, slots=True)
+class LineBlock:
+    """Consecutive whole lines of a file.
+
+    Attributes:
+        text: The lines.
+        offset: Where they begin in the file.
+        first: The number of the first one.
+        ends: True for the last lines of the file.
+    """
+
+    text: bytes
+    offset: int
+    first: int
+    ends: bool
+
+
+class FileLines:
+    """Gives the bytes of a file from where they stand; see `aigate.core.runfile.Lines`.
+
+    A large file is kept open, so that it can be read on after another one took its place.
+
+    Args:
+        path: The file.
+        file: A descriptor of it that is open for reading, and is closed with this; default: it is opened.
+
+    Attributes:
+        size: Its bytes.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+
+    def __init__(self, path: Path, *, file: int | None = None) -> None:
+        self._path, self._unpacked = path, file is not None
+        self._file = os.open(path, os.O_RDONLY | os.O_CLOEXEC) if file is None else file
+        close = weakref.finalize(self, os.close, self._file)
+        self.size = os.fstat(self._file).st_size
+        self._held: bytes | None = None
+        if self.size <= HELD_BYTES:
+            self._held = self._read(0, self.size)
+            self.size = len(self._held)
+            close()
+
+    @classmethod
+    def unpacked(cls, path: Path) -> Self:
+        """Those of a file that may be compressed: a name that ends in `.gz` is unpacked into a file without a name.
+
+        Raises:
+            OSError, EOFError, zlib.error: It cannot be read or unpacked, or there is no room for it.
+        """
+        if path.suffix != ".gz":
+            return cls(path)
+        with gzip.open(path, "rb") as packed, tempfile.TemporaryFile(prefix="aigate-") as plain:
+            shutil.copyfileobj(packed, plain, BLOCK_BYTES)
+            plain.flush()
+            return cls(path, file=os.dup(plain.fileno()))
+
+    def __call__(self, offset: int, length: int) -> bytes:
+        """So many bytes from an offset; fewer at the end of the file."""
+        return self._read(offset, length) if self._held is None else self._held[offset : offset + length]
+
+    def span(self, offsets: Sequence[int], lengths: Sequence[int]) -> bytes | None:
+        """Some lines as they stand, without the end of the last; None where they do not follow one another."""
+        size = offsets[-1] + lengths[-1] - offsets[0]
+        together = size == sum(lengths) + len(lengths) - 1 and offsets[0] == min(offsets)
+        return self(offsets[0], size) if together else None
+
+    def first_line(self) -> bytes | None:
+        """The first line without its end; None of an empty file."""
+        size = BLOCK_BYTES
+        while b"\n" not in (begun := self(0, size)) and size < self.size:
+            size *= 4
+        return begun.partition(b"\n")[0] if begun else None
+
+    def blocks(self, *, start: int = 0, first: int = 1) -> Iterator[LineBlock]:
+        """All lines from an offset on, in blocks of about a megabyte; longer lines come whole.
+
+        Args:
+            start: Where to begin.
+            first: The number of the line that begins there.
+        """
+        offset, rest = start, b""
+        while offset + len(rest) < self.size and (read := self(offset + len(rest), BLOCK_BYTES)):
+            text = rest + read
+            ends = offset + len(text) >= self.size
+            whole = len(text) if ends else text.rfind(b"\n") + 1
+            if whole:
+                yield LineBlock(text[:whole], offset, first, ends)
+                first += text.count(b"\n", 0, whole)
+                offset += whole
+            rest = text[whole:]
+
+    def __reduce__(self) -> tuple[Callable[[Path], FileLines], tuple[Path]]:
+        return (FileLines.unpacked if self._unpacked else FileLines, (self._path,))
+
+    def _read(self, offset: int, length: int) -> bytes:
+        found = os.pread(self._file, length, offset)
+        while len(found) < length and (more := os.pread(self._file, length - len(found), offset + len(found))):
+            found += more  # one call reads 2 GB at most
+        return found
 
 
 def read_lines(path: Path) -> list[str]:

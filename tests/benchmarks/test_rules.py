@@ -20,7 +20,7 @@ def generator(seed):
 def test_looks_and_levels_are_those_of_the_gate(n):
     looks = LookPlan(tuple(Look(-(-n * k // 5), 1) for k in range(1, 6)))
     run = make_run({"score": np.ones(n)}, prompt="v1", looks=looks)
-    gates = schedule(run, views_of(run), set(run.unit_order), Rates(block=0.05, pass_=0.05, part_may_pass=True))
+    gates = schedule(run, views_of(run), np.arange(n), Rates(block=0.05, pass_=0.05, part_may_pass=True))
     (stage,) = gates.stages
     ours = planned(n, 5)
     assert ours.ends == tuple(look.units for look in looks.looks)
@@ -32,10 +32,9 @@ def test_escalation_splits_alpha_as_the_gate_does():
     looks = LookPlan((*(Look(40 * k, 1) for k in range(1, 6)), Look(200, 3)))
     run = make_run({"score": np.ones(200)}, prompt="v1", looks=looks)
     everything = tuple(
-        View(k, 6, frozenset(run.unit_order[: look.units]), look.repeats, look.units == 200)
-        for k, look in enumerate(looks.looks, start=1)
+        View(k, 6, look.units, look.repeats, look.units == 200) for k, look in enumerate(looks.looks, start=1)
     )
-    gates = schedule(run, everything, set(run.unit_order), Rates(block=0.05, pass_=0.05, part_may_pass=True))
+    gates = schedule(run, everything, np.arange(200), Rates(block=0.05, pass_=0.05, part_may_pass=True))
     first, second = gates.stages
     assert planned(200, 5, alpha=0.02).spent == pytest.approx(first.spent, abs=1e-4)
     assert planned(200, 5, alpha=0.02).pass_levels == pytest.approx(first.pass_levels, abs=1e-4)

@@ -391,7 +391,7 @@ def test_a_sealed_run_with_wrong_types_is_refused_not_a_traceback(place, old, ne
 
 def test_a_defect_of_ours_is_no_verdict(place, monkeypatch):
     run = finished(place)
-    monkeypatch.setattr("aigate.storing.runs.decode", lambda *a, **k: 1 / 0)
+    monkeypatch.setattr("aigate.storing.runs.read_run", lambda *a, **k: 1 / 0)
     code, _, err = place.run("gate", run)
     assert code == 4
     assert "ZeroDivisionError" in err

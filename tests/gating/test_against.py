@@ -69,15 +69,14 @@ def test_each_family_spends_its_share_of_alpha(runs):
 
 def test_the_error_rate_of_equal_versions_is_kept():
     """Scores of equal versions against each other: as often won as lost, a third of them ties."""
-    from aigate.gating.family import trial_units
-    from aigate.stats.relabel import relabel_test
+    from aigate.stats.relabel import TrialRows, relabel_test
 
     rng = np.random.default_rng(5)
     blocked = 0
     for _ in range(400):
         scores = rng.choice([0.0, 0.5, 1.0], size=(40, 1, 1))
         even, mask = np.full((40, 1, 1), 0.5), np.ones((40, 1), dtype=bool)
-        result = relabel_test(trial_units(scores, even, mask, IDS[:40]), seed=int(rng.integers(2**32)), alpha=0.05)
+        result = relabel_test(TrialRows(scores, even, mask, np.arange(40)), seed=int(rng.integers(2**32)), alpha=0.05)
         blocked += bool(result.p[0] <= 0.05)
     assert blocked / 400 <= 0.075  # 5 %, and twice its standard error
 

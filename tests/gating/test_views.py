@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 
 from aigate.core.looks import Look, LookPlan
@@ -39,7 +40,14 @@ def stages_of(make_run, *looks, shared=None, rates=RATES, asked=None):
     """Per stage: what blocks may have cost by each look, and the levels of the pass test."""
     run = run_of(make_run, plan_of(*looks), asked=asked)
     units = run.unit_order if shared is None else [run.unit_order[i] for i in shared]
-    return [(stage.spent, stage.pass_levels) for stage in schedule(run, views_of(run), units, rates).stages]
+    numbers = numbered(run, units)
+    return [(stage.spent, stage.pass_levels) for stage in schedule(run, views_of(run), numbers, rates).stages]
+
+
+def numbered(run, units):
+    """The units as the gate numbers them: by name."""
+    names = sorted(run.unit_order)
+    return np.array([names.index(unit) for unit in units], dtype=np.intp)
 
 
 def approximately(*stages):
@@ -123,7 +131,7 @@ def test_looks_that_were_not_asked_still_count_in_the_shares(make_run):
 
 def test_without_planned_looks_the_only_one_has_the_whole_rates(make_run):
     run = make_run({f"s{i}": [1.0] for i in range(5)})
-    (stage,) = schedule(run, views_of(run), run.unit_order, RATES).stages
+    (stage,) = schedule(run, views_of(run), numbered(run, run.unit_order), RATES).stages
     assert (stage.spent, stage.pass_levels) == ((0.05,), (0.04,))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
@@ -9,6 +10,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
+from aigate.core.columns import NO_RESPONSE, OUTCOMES, AnswerColumns
 from aigate.core.run import Result
 
 if TYPE_CHECKING:
@@ -26,6 +28,10 @@ class Progress(Protocol):
 
     def __call__(self, result: Result, done: int, total: int) -> None:
         """Take note of one result."""
+        ...
+
+    def several(self, answers: AnswerColumns, done: int, total: int) -> None:
+        """Take note of several results at once."""
         ...
 
     def looked(self, looked: Looked) -> None:
@@ -78,6 +84,14 @@ class PlainProgress:
     def __call__(self, result: Result, done: int, total: int) -> None:
         """Take note of one result."""
         self._tally.count(result, done, self._clock())
+        self._tell(done, total)
+
+    def several(self, answers: AnswerColumns, done: int, total: int) -> None:
+        """Take note of several results at once."""
+        self._tally.count_all(answers, done, self._clock())
+        self._tell(done, total)
+
+    def _tell(self, done: int, total: int) -> None:
         if done < total and not self._due():
             return
         look = f", {_look(self._look, self._planned)}" if done < total and self._planned > 1 else ""
@@ -128,8 +142,15 @@ class _Bar:
         self._task = progress.add_task(self._told(), total=total)
 
     def __call__(self, result: Result, done: int, total: int) -> None:
-        self._done, self._total = done, total
         self._tally.count(result, done, time.monotonic())
+        self._show(done, total)
+
+    def several(self, answers: AnswerColumns, done: int, total: int) -> None:
+        self._tally.count_all(answers, done, time.monotonic())
+        self._show(done, total)
+
+    def _show(self, done: int, total: int) -> None:
+        self._done, self._total = done, total
         self._progress.update(self._task, completed=done, total=total, description=self._told())
 
     def looked(self, looked: Looked) -> None:
@@ -182,6 +203,17 @@ class _Tally:
             self.outcomes["from the journal"] += journaled
             self.unpriced += not journaled and response.cost_usd is None
             self.cost_usd += 0.0 if journaled else response.cost_usd or 0.0
+        self._note(done, now)
+
+    def count_all(self, answers: AnswerColumns, done: int, now: float) -> None:
+        """Take note of several results, none of them from the journal."""
+        self.outcomes.update({str(OUTCOMES[code]): count for code, count in Counter(answers.outcomes).items()})
+        costs = [cost for cost in answers.numbers.get("cost_usd", ()) if not math.isnan(cost)]
+        self.unpriced += sum(kind != NO_RESPONSE for kind in answers.kinds) - len(costs)
+        self.cost_usd += sum(costs)
+        self._note(done, now)
+
+    def _note(self, done: int, now: float) -> None:
         recent = self._recent = self._recent or deque([(self.started, 0)])
         if len(recent) > 2 and now - recent[-2][0] < STEP_S:
             recent.pop()

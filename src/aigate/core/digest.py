@@ -10,13 +10,27 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
-__all__ = ["canonical_json", "combined_digest", "digest_of", "json_line", "seed_from", "sha256_text"]
+__all__ = [
+    "RAW_BYTES",
+    "canonical_json",
+    "canonical_texts",
+    "combined_digest",
+    "combined_raw_digest",
+    "digest_of",
+    "json_line",
+    "raw_digest",
+    "seed_from",
+    "sha256_text",
+    "sorted_raw_digests",
+]
 
 PREFIX = "sha256:"
+RAW_BYTES = 32
+MANY = 4_096  # digests: from here on it is worth to load NumPy, and they are written down in such blocks
 
 
 def canonical_json(value: Any) -> str:
@@ -37,6 +51,21 @@ def canonical_json(value: Any) -> str:
     return _dump(value, sort_keys=True)
 
 
+def canonical_texts(row: Mapping[str, Any]) -> bytes:
+    """The UTF-8 of `canonical_json` of an object without numbers, which needs no look at each value.
+
+    Where it holds a `reference` or `metadata` there may be numbers: these are looked at.
+    """
+    import orjson
+
+    if not isinstance(row.get("reference", ""), str) or "metadata" in row:
+        return canonical_json(row).encode()
+    try:
+        return orjson.dumps(row, option=orjson.OPT_SORT_KEYS)
+    except TypeError:  # a lone surrogate
+        return canonical_json(row).encode()
+
+
 def json_line(value: Any) -> str:
     """JSON for a line of a file: as `canonical_json`, but keys stay in the order a reader expects."""
     return _dump(value, sort_keys=False)
@@ -55,9 +84,44 @@ def digest_of(value: Any) -> str:
     return sha256_text(canonical_json(value))
 
 
+def raw_digest(digest: str) -> bytes:
+    """The 32 bytes of a digest as `sha256_text` gives it."""
+    return bytes.fromhex(digest[len(PREFIX) :])
+
+
 def combined_digest(parts: Iterable[str]) -> str:
     """One digest for a bag of digests, whatever order they come in."""
     return sha256_text("\n".join(sorted(parts)))
+
+
+def sorted_raw_digests(digests: bytes | bytearray) -> bytes:
+    """Many digests of 32 bytes each, in ascending order."""
+    if len(digests) < MANY * RAW_BYTES:
+        return b"".join(sorted(bytes(digests[at : at + RAW_BYTES]) for at in range(0, len(digests), RAW_BYTES)))
+    import numpy as np
+
+    return np.sort(np.frombuffer(digests, dtype=f"S{RAW_BYTES}")).tobytes()
+
+
+def combined_raw_digest(digests: bytes, first: Sequence[str] = ()) -> str:
+    """`combined_digest` of many digests that are sorted already.
+
+    Args:
+        digests: 32 bytes each, ascending.
+        first: Further parts, all of which sort before "sha256:".
+
+    >>> parts = [sha256_text("a"), sha256_text("b")]
+    >>> raw = b"".join(map(raw_digest, parts))
+    >>> combined_raw_digest(sorted_raw_digests(raw), ["a:"]) == combined_digest(["a:", *parts])
+    True
+    """
+    whole = hashlib.sha256("\n".join(sorted(first)).encode())
+    begun = bool(first)
+    for at in range(0, len(digests), MANY * RAW_BYTES):
+        told = digests[at : at + MANY * RAW_BYTES].hex("\n", RAW_BYTES).replace("\n", f"\n{PREFIX}")
+        whole.update(f"{chr(10) if begun else ''}{PREFIX}{told}".encode())
+        begun = True
+    return PREFIX + whole.hexdigest()
 
 
 def seed_from(*parts: str) -> int:
@@ -94,20 +158,21 @@ def _is_plain(value: Any) -> bool:
     by one of the two encoders.
     """
     rest = [value]
-    while rest:
-        item = rest.pop()
+    for item in rest:  # which grows
         kind = type(item)
+        if kind in _PLAIN:
+            continue
         if kind is dict:
             for key in item:
                 if type(key) is not str:
                     return False
             rest += item.values()
-        elif kind is list or kind is tuple:
-            rest += item
         elif kind is float:
             if not 1e-4 <= abs(item) < 1e15 and item != 0.0:
                 return False
-        elif kind not in _PLAIN:
+        elif kind is list or kind is tuple:
+            rest += item
+        else:
             return False
     return True
 

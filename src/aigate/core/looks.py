@@ -14,7 +14,7 @@ from typing import Any
 from aigate.core.digest import seed_from
 from aigate.core.sample import Sample
 
-__all__ = ["Look", "LookPlan", "unit_order"]
+__all__ = ["Look", "LookPlan", "order_units", "unit_order"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,9 +90,14 @@ def unit_order(samples: Iterable[Sample], *, seed: int) -> tuple[str, ...]:
     Returns:
         Every unit once.
     """
+    return order_units(((sample.unit, sample.tags) for sample in samples), seed=seed)
+
+
+def order_units(tagged: Iterable[tuple[str, Iterable[str]]], *, seed: int) -> tuple[str, ...]:
+    """`unit_order` of samples of which only the unit and the tags are known."""
     tags: dict[str, set[str]] = {}
-    for sample in samples:
-        tags.setdefault(sample.unit, set()).update(sample.tags)
+    for unit, carried in tagged:
+        tags.setdefault(unit, set()).update(carried)
     strata: dict[tuple[str, ...], list[str]] = {}
     for unit in sorted(tags):
         strata.setdefault(tuple(sorted(tags[unit])), []).append(unit)

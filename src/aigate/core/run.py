@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from array import array
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import accumulate
 from typing import Any
 
+from aigate.core.columns import AnswerColumns, RunColumns, SampleColumns
 from aigate.core.display import Displayed
 from aigate.core.ledger import Ledger, Outcome
-from aigate.core.looks import LookPlan, unit_order
+from aigate.core.looks import LookPlan, order_units
 from aigate.core.response import Response
 from aigate.core.sample import Sample
 from aigate.core.score import MetricSpec, ScoreOrNot, score_from_dict
@@ -366,6 +369,8 @@ _HEADER_TYPES: Mapping[str, Any] = {
 class Run(Displayed):
     """One finished execution.
 
+    A run that was read from a file holds its columns, and reads a sample or a result again when it is looked at.
+
     Attributes:
         header: What was run.
         samples: The samples by id, sorted by id.
@@ -378,7 +383,7 @@ class Run(Displayed):
 
     header: RunHeader
     samples: Mapping[str, Sample]
-    results: tuple[Result, ...]
+    results: Sequence[Result]
     digest: str
     finished_at: str = ""
     source: str = ""
@@ -390,13 +395,26 @@ class Run(Displayed):
         return self.header.version
 
     @cached_property
+    def columns(self) -> RunColumns:
+        """What a verdict rests on, without the texts."""
+        return self._stored or _columns_of(self.samples, self.results)
+
+    @property
+    def _stored(self) -> RunColumns | None:
+        """The columns that samples and results were read with; None for those that somebody made."""
+        held = getattr(self.results, "columns", None)
+        return held if isinstance(held, RunColumns) and held is getattr(self.samples, "columns", None) else None
+
+    @cached_property
     def ledger(self) -> Ledger:
         """How every sample and repeat ended."""
-        return Ledger.of(result.outcome for result in self.results)
+        return self.columns.answers.ledger()
 
     @cached_property
     def by_sample(self) -> Mapping[str, tuple[Result, ...]]:
         """The results of each sample, by repeat."""
+        if self._stored is not None:
+            return _BySample(self._stored, self.results)
         grouped: dict[str, list[Result]] = {sample_id: [] for sample_id in self.samples}
         for result in self.results:
             grouped[result.sample_id].append(result)
@@ -405,7 +423,65 @@ class Run(Displayed):
     @cached_property
     def unit_order(self) -> tuple[str, ...]:
         """The units in the order in which looks take them; see `aigate.core.looks`."""
-        return unit_order(self.samples.values(), seed=self.header.seed)
+        samples = self.columns.samples
+        tagged = ((samples.unit(row), samples.tags[row] or ()) for row in range(len(samples)))
+        return order_units(tagged, seed=self.header.seed)
+
+    def under(self, header: RunHeader) -> Run:
+        """The same samples and results under another header."""
+        run = replace(self, header=header)
+        run.__dict__["columns"] = self.columns  # they were worked out already
+        return run
+
+    def part(self, header: RunHeader, samples: Sequence[int], results: Sequence[int]) -> Run:
+        """Some of the samples with some of their results.
+
+        Args:
+            header: The header of the part.
+            samples: Rows of `columns.samples`, ascending.
+            results: Rows of `columns.answers` that belong to them, ascending.
+        """
+        columns = self.columns.part(samples, results)
+        if self._stored is not None:
+            stored: tuple[Any, Any] = (self.samples, self.results)
+            kept, answers = (type(held)(columns, held.lines) for held in stored)
+        else:
+            kept = {sample_id: self.samples[sample_id] for sample_id in columns.samples.ids}
+            ordered = sorted(self.results, key=lambda result: result.key)
+            answers = tuple(ordered[row] for row in results)
+        run = replace(self, header=header, samples=kept, results=answers)
+        run.__dict__["columns"] = columns
+        return run
 
     def __len__(self) -> int:
         return len(self.samples)
+
+
+def _columns_of(samples: Mapping[str, Sample], results: Iterable[Result]) -> RunColumns:
+    """The columns of samples and results that stand in no file."""
+    known = SampleColumns.of(samples[sample_id] for sample_id in sorted(samples))
+    answers = AnswerColumns()
+    counts = dict.fromkeys(known.ids, 0)
+    for result in sorted(results, key=lambda result: result.key):
+        answers.add(result.to_dict())
+        counts[result.sample_id] += 1
+    return RunColumns(known, answers, array("q", accumulate(counts.values(), initial=0)))
+
+
+class _BySample(Mapping[str, tuple[Result, ...]]):
+    """The results of each sample, found when they are asked for."""
+
+    def __init__(self, columns: RunColumns, results: Sequence[Result]) -> None:
+        self._columns, self._results = columns, results
+
+    def __getitem__(self, sample_id: str) -> tuple[Result, ...]:
+        place = self._columns.samples.ids.find(sample_id)
+        if place is None:
+            raise KeyError(sample_id)
+        return tuple(self._results[row] for row in self._columns.rows_of(place))
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._columns.samples.ids)
+
+    def __len__(self) -> int:
+        return len(self._columns)

@@ -11,16 +11,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aigate.core.display import Displayed
-from aigate.core.ledger import Outcome
-from aigate.core.run import Result, Run
-from aigate.core.score import MetricSpec, Score, Unscored
+from aigate.core.run import Run
+from aigate.core.score import MetricSpec
 from aigate.core.verdict import Reason
 from aigate.core.version import Change
+from aigate.gating.arrays import Bools, Floats, Ints, RunArrays, arrays_of, shared_rows
 from aigate.gating.reasons import reason
-from aigate.gating.views import View, asked_repeats, part_of, views_of
+from aigate.gating.views import View, asked_repeats, in_view, views_of
+from aigate.stats.arrays import distinct
 from aigate.stats.signs import sign_test
 
-__all__ = ["Comparison", "PairedScores", "Scenario", "Trials", "applies", "trials_of"]
+__all__ = ["Comparison", "PairedScores", "Scenario", "Trials", "trials_of"]
 
 NEEDED_OVERLAP = 0.90
 TOLERATED_RELABELS = 0.02  # share of pairs whose identical outputs people or a judge may score differently
@@ -32,8 +33,7 @@ SHARE_OF_COPIES = 0.99  # of the samples, whose repeats are all alike, for a ver
 Scenario = Literal["observed", "worst", "best"]
 """How missing scores are filled in: by what is there, or all against the candidate, or all in its favour."""
 
-Floats = NDArray[np.float64]
-Bools = NDArray[np.bool_]
+MOST_PAIRS = 100  # of repeats that are compared all at once
 
 
 @dataclass(frozen=True)
@@ -71,35 +71,40 @@ class PairedScores:
 
     Attributes:
         metric: The metric.
-        ids: Sample ids, sorted.
-        units: The statistical unit of each sample.
-        tags: The tags of each sample.
+        run: The candidate, whose samples they are.
+        rows: The row of each sample in the candidate, ascending: sorted by id.
         candidate: Its scores, shape (samples, candidate repeats).
         baseline: Its scores, shape (samples, baseline repeats).
         copies: The runs, by name, whose further answers are copies of the first: they count as one repeat.
     """
 
     metric: str
-    ids: tuple[str, ...]
-    units: tuple[str, ...]
-    tags: tuple[tuple[str, ...], ...]
+    run: Run
+    rows: Ints
     candidate: Trials
     baseline: Trials
     copies: tuple[str, ...] = ()
+
+    @cached_property
+    def units(self) -> Ints:
+        """The statistical unit of each sample."""
+        return arrays_of(self.run).units[self.rows]
+
+    def ids(self, places: Iterable[int]) -> list[str]:
+        """The ids of some of the samples."""
+        return arrays_of(self.run).ids(self.rows[list(places)])
 
     def at(self, view: View) -> PairedScores:
         """What a look may use of them: the samples of its units, and its repeats of the candidate."""
         if view.whole and view.repeats == self.candidate.values.shape[1]:
             return self
-        rows: Bools = np.fromiter((unit in view.units for unit in self.units), dtype=np.bool_, count=len(self.units))
-        kept = np.flatnonzero(rows)
+        kept = in_view(self.run, view)[self.rows]
         return PairedScores(
             metric=self.metric,
-            ids=tuple(self.ids[row] for row in kept),
-            units=tuple(self.units[row] for row in kept),
-            tags=tuple(self.tags[row] for row in kept),
-            candidate=self.candidate.part(rows, view.repeats),
-            baseline=self.baseline.part(rows, self.baseline.values.shape[1]),
+            run=self.run,
+            rows=self.rows[kept],
+            candidate=self.candidate.part(kept, view.repeats),
+            baseline=self.baseline.part(kept, self.baseline.values.shape[1]),
             copies=self.copies,
         )
 
@@ -113,7 +118,7 @@ class PairedScores:
             used: Bools = np.logical_and(self.candidate.present.any(axis=1), self.baseline.present.any(axis=1))
             return self.candidate.filled(None), self.baseline.filled(None), used
         low_candidate, low_baseline = (0.0, 1.0) if scenario == "worst" else (1.0, 0.0)
-        everyone: Bools = np.ones(len(self.ids), dtype=np.bool_)
+        everyone: Bools = np.ones(len(self.rows), dtype=np.bool_)
         return self.candidate.filled(low_candidate), self.baseline.filled(low_baseline), everyone
 
     @property
@@ -123,7 +128,15 @@ class PairedScores:
 
     def in_slice(self, tag: str | None) -> Bools:
         """Which samples carry the tag; all of them for None."""
-        return np.array([tag is None or tag in tags for tags in self.tags], dtype=np.bool_)
+        if tag is None:
+            return np.ones(len(self.rows), dtype=np.bool_)
+        return arrays_of(self.run).tagged(tag)[self.rows]
+
+    def tags(self, used: Bools) -> list[str]:
+        """The tags that some of the samples carry, sorted."""
+        tags = arrays_of(self.run).columns.samples.tags
+        codes = np.unique(np.array(tags.codes, dtype=np.intp)[self.rows[used]]).tolist()
+        return sorted({tag for code in codes for tag in tags.known[code]})
 
 
 @dataclass(frozen=True)
@@ -144,33 +157,49 @@ class Comparison(Displayed):
         return self.candidate.version.change_from(self.baseline.version)
 
     @cached_property
+    def rows(self) -> tuple[Ints, Ints]:
+        """The rows of the samples that are the same in both runs: in the candidate, and in the baseline."""
+        ours, theirs = self._known
+        same = (arrays_of(self.candidate).digests[ours] == arrays_of(self.baseline).digests[theirs]).all(axis=1)
+        return ours[same], theirs[same]
+
+    @property
+    def n_shared(self) -> int:
+        """How many samples are the same in both runs."""
+        return len(self.rows[0])
+
+    @cached_property
     def shared(self) -> tuple[str, ...]:
         """Ids of samples that are the same in both runs, sorted."""
-        ours, theirs = self.candidate.samples, self.baseline.samples
-        return tuple(sorted(id_ for id_ in ours if id_ in theirs and ours[id_].digest == theirs[id_].digest))
+        return tuple(arrays_of(self.candidate).ids(self.rows[0]))
 
     @property
     def changed(self) -> tuple[str, ...]:
         """Ids in both runs whose content differs: new cases under an old name."""
-        return tuple(sorted(set(self.candidate.samples) & set(self.baseline.samples) - set(self.shared)))
+        return tuple(arrays_of(self.candidate).ids(np.setdiff1d(self._known[0], self.rows[0], assume_unique=True)))
 
     @property
     def added(self) -> tuple[str, ...]:
         """Ids only in the candidate."""
-        return tuple(sorted(set(self.candidate.samples) - set(self.baseline.samples)))
+        return _others(self.candidate, self._known[0])
 
     @property
     def removed(self) -> tuple[str, ...]:
         """Ids only in the baseline; none for a candidate that ran a subset on purpose."""
-        if self.candidate.header.subset is not None:
-            return ()
-        return tuple(sorted(set(self.baseline.samples) - set(self.candidate.samples)))
+        return () if self.candidate.header.subset is not None else _others(self.baseline, self._known[1])
 
     @property
     def overlap(self) -> float:
         """Share of the samples concerned that are the same in both runs, in [0, 1]; 0 when there are none."""
-        concerned = len(self.shared) + len(self.changed) + len(self.added) + len(self.removed)
-        return len(self.shared) / concerned if concerned else 0.0
+        known, ours, theirs = len(self._known[0]), len(self.candidate), len(self.baseline)
+        removed = theirs - known if self.candidate.header.subset is None else 0
+        concerned = ours + removed
+        return self.n_shared / concerned if concerned else 0.0
+
+    @cached_property
+    def _known(self) -> tuple[Ints, Ints]:
+        """The rows of the samples that both runs name: in the candidate, and in the baseline."""
+        return shared_rows(self.candidate.columns.samples.ids, self.baseline.columns.samples.ids)
 
     def obstacles(self, metrics: Iterable[str]) -> tuple[Reason, ...]:
         """Why nothing may be concluded about these metrics; empty when the runs are comparable."""
@@ -234,16 +263,16 @@ class Comparison(Displayed):
             raise KeyError(metric)
         if spec.against is not None:
             return self._pair_with_even(spec)
-        ids = tuple(id_ for id_ in self.shared if self._applies(id_, metric))
-        samples = self.candidate.samples
-        arms = {"candidate": self.candidate, "baseline": self.baseline}
-        trials = {name: trials_of(run, spec, ids) for name, run in arms.items()}
+        arms, (ours, theirs) = {"candidate": self.candidate, "baseline": self.baseline}, self.rows
+        # Where one run says that it does not apply and the other that it does, the score is missing there.
+        applies = arrays_of(self.candidate).applies(metric)[ours] | arrays_of(self.baseline).applies(metric)[theirs]
+        rows = {"candidate": ours[applies], "baseline": theirs[applies]}
+        trials = {name: trials_of(run, spec, rows[name]) for name, run in arms.items()}
         copies = self._copies
         return PairedScores(
             metric=metric,
-            ids=ids,
-            units=tuple(samples[id_].unit for id_ in ids),
-            tags=tuple(samples[id_].tags for id_ in ids),
+            run=self.candidate,
+            rows=rows["candidate"],
             candidate=trials["candidate"].as_one() if "candidate" in copies else trials["candidate"],
             baseline=trials["baseline"].as_one() if "baseline" in copies else trials["baseline"],
             copies=copies,
@@ -255,21 +284,16 @@ class Comparison(Displayed):
         Of one answer each, that is all that swapping the two versions would turn around: a win becomes a loss. Further
         answers of the candidate are held against the same answer of the baseline, and are not: the first counts.
         """
-        ids = tuple(id_ for id_ in self.shared if applies(self.candidate, id_, spec.metric))
-        samples = self.candidate.samples
-        even = Trials(np.full((len(ids), 1), EVEN), np.ones((len(ids), 1), dtype=np.bool_))
+        ours, _ = self.rows
+        rows = ours[arrays_of(self.candidate).applies(spec.metric)[ours]]
+        even = Trials(np.full((len(rows), 1), EVEN), np.ones((len(rows), 1), dtype=np.bool_))
         return PairedScores(
             metric=spec.metric,
-            ids=ids,
-            units=tuple(samples[id_].unit for id_ in ids),
-            tags=tuple(samples[id_].tags for id_ in ids),
-            candidate=trials_of(self.candidate, spec, ids).as_one(),
+            run=self.candidate,
+            rows=rows,
+            candidate=trials_of(self.candidate, spec, rows).as_one(),
             baseline=even,
         )
-
-    def _applies(self, sample_id: str, metric: str) -> bool:
-        """True when it applies in either run: where the other says it does not, the score is missing there."""
-        return applies(self.candidate, sample_id, metric) or applies(self.baseline, sample_id, metric)
 
     def _other_suite(self) -> Iterable[Reason]:
         if self.overlap >= NEEDED_OVERLAP:
@@ -277,7 +301,7 @@ class Comparison(Displayed):
         ours, theirs = self.candidate.header, self.baseline.header
         yield reason(
             "other-suite",
-            f"only {len(self.shared)} samples ({self.overlap:.0%}) are the same in both runs, {NEEDED_OVERLAP:.0%} are"
+            f"only {self.n_shared} samples ({self.overlap:.0%}) are the same in both runs, {NEEDED_OVERLAP:.0%} are"
             f" needed: candidate ran '{ours.suite_name}' ({ours.suite_digest[7:19]}),"
             f" baseline '{theirs.suite_name}' ({theirs.suite_digest[7:19]})",
             "compare with a run of this suite; where it changed for good: aigate baseline promote RUN --new-line WHY",
@@ -351,11 +375,12 @@ class Comparison(Displayed):
 
     def _relabelled(self, spec: MetricSpec) -> Iterable[Reason]:
         """Identical outputs with different scores: the scorer changed, whatever it says of itself."""
-        found = [id_ for id_ in self.shared if _scored_twice(self.candidate, self.baseline, id_, spec.metric)]
+        twice = _scored_twice(self.candidate, self.baseline, self.rows, spec.metric)
         if spec.judge is not None:
-            yield from self._judged_otherwise(spec, found)
+            yield from self._judged_otherwise(spec, twice)
             return
-        tolerated = 0 if spec.deterministic else max(1, int(TOLERATED_RELABELS * len(self.shared)))
+        found = arrays_of(self.candidate).ids(self.rows[0][twice])
+        tolerated = 0 if spec.deterministic else max(1, int(TOLERATED_RELABELS * self.n_shared))
         if len(found) > tolerated:
             yield reason(
                 "scorer-changed",
@@ -364,30 +389,45 @@ class Comparison(Displayed):
                 "score both runs with the same scorer",
             )
 
-    def _judged_otherwise(self, spec: MetricSpec, found: Sequence[str]) -> Iterable[Reason]:
+    def _judged_otherwise(self, spec: MetricSpec, twice: Bools) -> Iterable[Reason]:
         """A model may judge one output in two ways; where identical outputs move one way, it is another model."""
-        moves = [_move_of_same(self.candidate, self.baseline, id_, spec.metric) for id_ in found]
+        ours, theirs = arrays_of(self.candidate), arrays_of(self.baseline)
+        found = [(int(now), int(before)) for now, before in zip(*(rows[twice] for rows in self.rows), strict=True)]
+        moves = [_move_of_same(ours, theirs, rows, spec.metric) for rows in found]
         up, down = sum(move > 0 for move in moves), sum(move < 0 for move in moves)
+        named = _named(ours.ids(now for now, _ in found))
         if (p := sign_test(up, down)) <= RELABEL_ALPHA:
             yield reason(
                 "judge-changed",
                 f"'{spec.metric}': of the identical outputs in both runs {up} got a higher score and {down} a lower one"
-                f" ({_named(found)}; exact sign test, p = {p:.2g}): the judge changed, this is no regression",
+                f" ({named}; exact sign test, p = {p:.2g}): the judge changed, this is no regression",
                 "aigate eval judges the baseline's answers again: run it",
             )
 
 
-def trials_of(run: Run, spec: MetricSpec, ids: Sequence[str]) -> Trials:
-    """The scores of a run for one metric, shape (len(ids), asked repeats); what was never run is missing."""
-    shape = (len(ids), asked_repeats(run))
-    values, present = np.zeros(shape), np.zeros(shape, dtype=np.bool_)
-    for row, sample_id in enumerate(ids):
-        for result in run.by_sample[sample_id]:
-            score = result.scores.get(spec.metric)
-            if isinstance(score, Score) and result.repeat < shape[1]:
-                values[row, result.repeat] = spec.better(score.value)
-                present[row, result.repeat] = True
-    return Trials(values, present)
+def trials_of(run: Run, spec: MetricSpec, samples: Ints) -> Trials:
+    """The scores of a run for one metric, shape (len(samples), asked repeats); what was never run is missing.
+
+    Args:
+        run: The run.
+        spec: The metric.
+        samples: Rows of samples.
+    """
+    arrays, repeats = arrays_of(run), asked_repeats(run)
+    values, scored = arrays.scores(spec.metric)[0], arrays.scored(spec.metric)
+    used = scored & (arrays.repeat < repeats)
+    table, present = np.zeros((len(run), repeats)), np.zeros((len(run), repeats), dtype=np.bool_)
+    place = (arrays.sample[used], arrays.repeat[used])
+    table[place] = values[used] if spec.direction == "higher" else 1.0 - values[used]
+    present[place] = True
+    return Trials(table[samples], present[samples])
+
+
+def _others(run: Run, known: Ints) -> tuple[str, ...]:
+    """Ids of the samples of a run that are not among these rows."""
+    if len(known) == len(run):
+        return ()
+    return tuple(arrays_of(run).ids(np.setdiff1d(np.arange(len(run)), known, assume_unique=True)))
 
 
 def _are_copies(run: Run) -> bool:
@@ -397,51 +437,90 @@ def _are_copies(run: Run) -> bool:
     of nine answers. It is judged over the run and all its metrics, so that no sample chooses how it is counted and all
     metrics have the same trials.
     """
-    if asked_repeats(run) < 2:
+    repeats = asked_repeats(run)
+    if repeats < 2:
         return False
-    part = part_of(run, views_of(run)[-1])
-    told = [{_told(result) for result in rows} for rows in part.by_sample.values() if len(rows) > 1]
-    varied = sum(len(answers) > 1 for answers in told)
-    return bool(told) and varied <= (1.0 - SHARE_OF_COPIES) * len(told)
+    arrays = arrays_of(run)
+    used = np.flatnonzero(in_view(run, views_of(run)[-1])[arrays.sample] & (arrays.repeat < repeats) & ~arrays.skipped)
+    _samples, first, counts = np.unique(arrays.sample[used], return_index=True, return_counts=True)
+    if not (counts > 1).any():
+        return False
+    differs = _unlike(arrays, used, np.repeat(used[first], counts))
+    varied = distinct(arrays.sample[used[differs]])
+    return len(varied) <= (1.0 - SHARE_OF_COPIES) * int((counts > 1).sum())
 
 
-def _told(result: Result) -> tuple[object, ...]:
-    """An answer and what was said of it."""
-    scores = (
-        (metric, score.value if isinstance(score, Score) else score.reason) for metric, score in result.scores.items()
-    )
-    return (result.response.output_digest if result.response else None, *sorted(scores, key=lambda pair: pair[0]))
+def _unlike(arrays: RunArrays, results: Ints, others: Ints) -> Bools:
+    """Which results differ from the other ones in the output, or in what was said of it."""
+    unlike: Bools = (arrays.output[results] != arrays.output[others]).any(axis=1)
+    unlike |= arrays.has_output[results] != arrays.has_output[others]
+    for metric in arrays.columns.answers.scores:
+        values, states = arrays.scores(metric)
+        unlike |= (values[results] != values[others]) | (states[results] != states[others])
+    return unlike
 
 
-def applies(run: Run, sample_id: str, metric: str) -> bool:
-    """False when every result of the run says that the metric has nothing to judge by in this sample.
+def _scored_twice(candidate: Run, baseline: Run, rows: tuple[Ints, Ints], metric: str) -> Bools:
+    """Which of the shared samples have an output in both runs of which no score is the same."""
+    ours, theirs = arrays_of(candidate), arrays_of(baseline)
+    suspects = _suspects(ours, theirs, rows, metric)
+    found = np.zeros(len(rows[0]), dtype=np.bool_)
+    for place in np.flatnonzero(suspects).tolist():
+        told = (
+            _scores_by_output(ours, int(rows[0][place]), metric),
+            _scores_by_output(theirs, int(rows[1][place]), metric),
+        )
+        found[place] = any(told[0][output].isdisjoint(told[1][output]) for output in told[0].keys() & told[1].keys())
+    return found
 
-    Where only some say so, it applies and their scores are missing: an answer cannot take its sample out of a metric.
-    """
-    asked = (result for result in run.by_sample[sample_id] if result.outcome is not Outcome.EARLY_STOP)
-    scores = [result.scores.get(metric) for result in asked]
-    return not scores or not all(isinstance(score, Unscored) and not score.applicable for score in scores)
+
+def _suspects(ours: RunArrays, theirs: RunArrays, rows: tuple[Ints, Ints], metric: str) -> Bools:
+    """Which of the shared samples have one output with two scores at all; maybe more, where repeats are many."""
+    shape = [int(arrays.repeat.max(initial=-1)) + 1 for arrays in (ours, theirs)]
+    if shape[0] * shape[1] > MOST_PAIRS:
+        return np.ones(len(rows[0]), dtype=np.bool_)
+    suspects = np.zeros(len(rows[0]), dtype=np.bool_)
+    tables = [_judged_outputs(a, r, metric, k) for a, r, k in zip((ours, theirs), rows, shape, strict=True)]
+    for mine in range(shape[0]):
+        for other in range(shape[1]):
+            (output, score, used), (output_b, score_b, used_b) = tables[0][mine], tables[1][other]
+            suspects |= used & used_b & (output == output_b).all(axis=1) & (score != score_b)
+    return suspects
 
 
-def _scored_twice(candidate: Run, baseline: Run, sample_id: str, metric: str) -> bool:
-    ours, theirs = (_scores_by_output(run, sample_id, metric) for run in (candidate, baseline))
-    return any(ours[output].isdisjoint(theirs[output]) for output in ours.keys() & theirs.keys())
-
-
-def _move_of_same(candidate: Run, baseline: Run, sample_id: str, metric: str) -> float:
+def _move_of_same(ours: RunArrays, theirs: RunArrays, rows: tuple[int, int], metric: str) -> float:
     """How far the scores of identical outputs of a sample moved, on average over outputs and repeats."""
-    ours, theirs = (_scores_by_output(run, sample_id, metric) for run in (candidate, baseline))
-    both = ours.keys() & theirs.keys()
-    return sum(sum(ours[output]) / len(ours[output]) - sum(theirs[output]) / len(theirs[output]) for output in both)
+    now, before = _scores_by_output(ours, rows[0], metric), _scores_by_output(theirs, rows[1], metric)
+    both = now.keys() & before.keys()
+    return sum(sum(now[output]) / len(now[output]) - sum(before[output]) / len(before[output]) for output in both)
 
 
-def _scores_by_output(run: Run, sample_id: str, metric: str) -> Mapping[str, set[float]]:
-    found: dict[str, set[float]] = {}
-    for result in run.by_sample[sample_id]:
-        score = result.scores.get(metric)
-        output = result.response.output_digest if result.response else None
-        if isinstance(score, Score) and output is not None and not result.outcome.candidate_fault:
-            found.setdefault(output, set()).add(round(score.value, 9))
+def _judged_outputs(
+    arrays: RunArrays, samples: Ints, metric: str, repeats: int
+) -> list[tuple[NDArray[np.uint64], Floats, Bools]]:
+    """Per repeat: the outputs of some samples, their scores, and which of them count."""
+    found = []
+    judged, scores = _judged(arrays, metric), arrays.scores(metric)[0]
+    for repeat in range(repeats):
+        of_repeat = np.flatnonzero(arrays.repeat == repeat)
+        result = np.full(len(arrays.columns), -1, dtype=np.intp)
+        result[arrays.sample[of_repeat]] = of_repeat
+        result = result[samples]
+        found.append((arrays.output[result], scores[result], (result >= 0) & judged[result]))
+    return found
+
+
+def _judged(arrays: RunArrays, metric: str) -> Bools:
+    """Which results have an output with a score that is the scorer's own, not that of a fault."""
+    return arrays.scored(metric) & arrays.has_output & ~arrays.candidate_fault
+
+
+def _scores_by_output(arrays: RunArrays, sample: int, metric: str) -> Mapping[bytes, set[float]]:
+    found: dict[bytes, set[float]] = {}
+    judged, values = _judged(arrays, metric), arrays.scores(metric)[0]
+    for row in arrays.columns.rows_of(sample):
+        if judged[row]:
+            found.setdefault(arrays.output[row].tobytes(), set()).add(round(float(values[row]), 9))
     return found
 
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from aigate.core.digest import combined_digest, digest_of, seed_from
+import numpy as np
+
+from aigate.core.digest import RAW_BYTES, combined_raw_digest, digest_of, seed_from, sorted_raw_digests
 from aigate.core.run import Run
-from aigate.core.score import Score
 from aigate.core.verdict import CheckOutcome, Status, Verdict, overall
+from aigate.gating.arrays import arrays_of
 from aigate.gating.checks.base import Check, Evidence
 from aigate.gating.checks.no_regression import NoRegression
 from aigate.gating.comparison import Comparison
@@ -18,7 +19,7 @@ from aigate.gating.judges import judge_sound
 from aigate.gating.policy import Policy
 from aigate.gating.reasons import reason
 from aigate.gating.run_metrics import metric_table
-from aigate.gating.views import View, views_of
+from aigate.gating.views import View, in_view, views_of
 
 __all__ = ["gate", "judged", "policy_of"]
 
@@ -122,9 +123,8 @@ def _anchor_unused(checks: tuple[Check, ...], baseline: Run | None, anchor: Run 
 def _evidence(candidate: Run, policy: Policy, views: tuple[View, ...], baseline: Run | None) -> Evidence:
     comparison = None if baseline is None else Comparison(candidate, baseline)
     compared = gating_metrics(policy, candidate, compared=True)
-    beside = "" if baseline is None else combined_digest(_judged(baseline).values())
-    rows = _judged(candidate)
-    seed = _seed(rows.values(), beside, policy)
+    beside = "" if baseline is None else combined_raw_digest(_judged(baseline))
+    seed = _seed(_judged(candidate), beside, policy)
     return Evidence(
         candidate=candidate,
         comparison=comparison,
@@ -134,19 +134,29 @@ def _evidence(candidate: Run, policy: Policy, views: tuple[View, ...], baseline:
         seed=seed,
         views=views,
         view_seeds=tuple(
-            seed if candidate.header.looks is None else _seed(_within(rows, candidate, view), beside, policy)
+            seed if candidate.header.looks is None else _seed(_judged(candidate, view), beside, policy)
             for view in views
         ),
     )
 
 
-def _seed(rows: Iterable[str], beside: str, policy: Policy) -> int:
-    return seed_from(combined_digest(rows), beside, policy.digest) % 2**63
+def _seed(judged: bytes, beside: str, policy: Policy) -> int:
+    return seed_from(combined_raw_digest(judged), beside, policy.digest) % 2**63
 
 
-def _within(rows: Mapping[tuple[str, int], str], run: Run, view: View) -> Iterable[str]:
-    """The rows that a look uses."""
-    return (row for (id_, repeat), row in rows.items() if repeat < view.repeats and run.samples[id_].unit in view.units)
+def _judged(run: Run, view: View | None = None) -> bytes:
+    """Digests of what was judged, in order: scores and outcomes, not times, so that the same scores draw the same.
+
+    Args:
+        run: The run.
+        view: Only the results that a look uses; None for all.
+    """
+    arrays = arrays_of(run)
+    judged = np.frombuffer(run.columns.answers.judged, dtype=np.uint8).reshape(-1, RAW_BYTES)
+    if view is None or (view.whole and (arrays.repeat < view.repeats).all()):
+        return arrays.remember("judged", lambda: sorted_raw_digests(judged.tobytes()))
+    used = in_view(run, view)[arrays.sample] & (arrays.repeat < view.repeats)
+    return sorted_raw_digests(judged[used].tobytes())
 
 
 def _noted(check: Check, outcome: CheckOutcome) -> CheckOutcome:
@@ -154,21 +164,6 @@ def _noted(check: Check, outcome: CheckOutcome) -> CheckOutcome:
     if not (why := check.cannot_fail):
         return outcome
     return replace(outcome, reasons=(*outcome.reasons, reason("cannot-fail", f"this check cannot fail: {why}")))
-
-
-def _judged(run: Run) -> Mapping[tuple[str, int], str]:
-    """Digests of what was judged: scores and outcomes, not times, so that the same scores draw the same numbers."""
-    return {
-        r.key: digest_of(
-            (
-                r.sample_id,
-                r.repeat,
-                r.outcome,
-                {m: s.value if isinstance(s, Score) else s.reason for m, s in r.scores.items()},
-            )
-        )
-        for r in run.results
-    }
 
 
 def policy_of(run: Run) -> Policy:

@@ -23,6 +23,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TypeGuard
 
+from aigate.core.columns import SampleColumns, columns_of
 from aigate.core.looks import Look, LookPlan
 from aigate.core.run import Run
 from aigate.core.sample import Sample
@@ -47,7 +48,7 @@ CERTAIN_ERRORS = frozenset({"served-model", "comparable", "prompt-unchanged"})
 
 
 def plan_looks(
-    samples: Sequence[Sample],
+    samples: Sequence[Sample] | SampleColumns,
     policy: Policy,
     baseline: Run | None,
     *,
@@ -68,7 +69,8 @@ def plan_looks(
     Returns:
         None where only the end decides.
     """
-    units = len({sample.unit for sample in samples})
+    samples = columns_of(samples)
+    units = samples.n_units
     if policy.needs_baseline and baseline is None:
         return None  # a first run is made to become the baseline: it asks everything
     sequential = any(isinstance(check, MinScore) or _is_relabelled(check) for check in policy.checks)
@@ -81,7 +83,7 @@ def plan_looks(
 
 
 def more_answers_help(
-    samples: Sequence[Sample],
+    samples: Sequence[Sample] | SampleColumns,
     policy: Policy,
     baseline: Run | None,
     *,
@@ -104,6 +106,7 @@ def more_answers_help(
         more answers (p99 of latency) and the most there may be are enough. False where a check has too few samples or
         groups for any pass: no number of answers makes up for that.
     """
+    samples = columns_of(samples)
     short = _answers_short(samples, policy, repeats) and not _answers_short(samples, policy, most_repeats or repeats)
     for check in policy.checks:
         if not _is_relabelled(check):
@@ -118,9 +121,9 @@ def more_answers_help(
     return short
 
 
-def _answers_short(samples: Sequence[Sample], policy: Policy, repeats: int) -> bool:
+def _answers_short(samples: SampleColumns, policy: Policy, repeats: int) -> bool:
     """Whether some check can never pass on so many answers per sample."""
-    units = len({sample.unit for sample in samples})
+    units = samples.n_units
     return any(check.too_small_for(units, len(samples) * repeats, policy.alpha) for check in policy.checks)
 
 
@@ -129,10 +132,11 @@ def _is_relabelled(check: Check) -> TypeGuard[NoRegression]:
     return isinstance(check, NoRegression) and check.human is None
 
 
-def asked_first(samples: Sequence[Sample], policy: Policy) -> frozenset[str]:
+def asked_first(samples: Sequence[Sample] | SampleColumns, policy: Policy) -> frozenset[str]:
     """Ids of the samples that must pass: one failure settles the verdict, so they come before all others."""
     tags = {check.tag for check in policy.checks if isinstance(check, MustPass)}
-    return frozenset(sample.id for sample in samples if tags.intersection(sample.tags))
+    columns = columns_of(samples)
+    return frozenset(columns.ids[row] for row in columns.tagged(tags))
 
 
 def settled_by(policy: Policy, baseline: Run | None, anchor: Run | None = None) -> Callable[[Run], bool]:

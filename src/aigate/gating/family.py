@@ -12,12 +12,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from aigate.gating.arrays import Bools, Floats, Ints, arrays_of
 from aigate.gating.checks.base import Evidence
-from aigate.gating.comparison import Bools, Floats, PairedScores, Scenario
-from aigate.gating.views import Schedule, View
-from aigate.stats.relabel import TrialUnit, relabel_looks, relabel_test
+from aigate.gating.comparison import PairedScores, Scenario
+from aigate.gating.views import Schedule, View, in_view
+from aigate.stats.relabel import MANY_UNITS, TrialRows, relabel_looks, relabel_test
 
-__all__ = ["Block", "Hypothesis", "blocks", "slice_p_values", "trial_units"]
+__all__ = ["Block", "Hypothesis", "blocks", "slice_p_values"]
+
+MOST_CELLS = 4_000_000  # samples times slices that are looked at together: 32 MB per array
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,61 +91,48 @@ def _of_family(
 
 def slice_p_values(evidence: Evidence, view: View, hypotheses: Sequence[Hypothesis]) -> Mapping[Hypothesis, float]:
     """One p-value per hypothesis, not corrected for their number: for slices that are reported and never gate."""
-    if not hypotheses:
-        return {}
-    (part,) = _segments(evidence, [view], hypotheses, "observed")
-    result = relabel_test(part, seed=evidence.seed_at(view), alpha=evidence.settings.alpha)
-    return {hypothesis: float(p) for hypothesis, p in zip(hypotheses, result.p, strict=True)}
+    found: dict[Hypothesis, float] = {}
+    n_shared = evidence.comparison.n_shared if evidence.comparison is not None else 0
+    at_once = len(hypotheses) if n_shared <= MANY_UNITS else max(1, MOST_CELLS // n_shared)
+    for start in range(0, len(hypotheses), max(1, at_once)):
+        some = hypotheses[start : start + at_once]
+        (part,) = _segments(evidence, [view], some, "observed")
+        result = relabel_test(part, seed=evidence.seed_at(view), alpha=evidence.settings.alpha)
+        found.update(zip(some, result.p.tolist(), strict=True))
+    return found
 
 
 def _segments(
     evidence: Evidence, views: Sequence[View], hypotheses: Sequence[Hypothesis], scenario: Scenario
-) -> list[list[TrialUnit]]:
+) -> list[TrialRows]:
     """Per look, the trials of the units that join at it. All looks use the repeats of the last one."""
     comparison = evidence.comparison
     assert comparison is not None  # noqa: S101 - for the type checker: a check without one ends before
-    last, samples = views[-1], comparison.candidate.samples
-    shared = [id_ for id_ in comparison.shared if samples[id_].unit in last.units]
+    last, run = views[-1], comparison.candidate
+    shared = comparison.rows[0][in_view(run, last)[comparison.rows[0]]]
     paired = {metric: comparison.paired(metric).at(last) for metric in dict.fromkeys(h.metric for h in hypotheses)}
     columns = [_column(paired[h.metric], h.tag, scenario, shared) for h in hypotheses]
     candidate: Floats = np.stack([column[0] for column in columns], axis=2)
     baseline: Floats = np.stack([column[1] for column in columns], axis=2)
     mask = np.stack([column[2] for column in columns], axis=1)
-    units = [samples[id_].unit for id_ in shared]
-    by_unit = dict(zip(dict.fromkeys(units), trial_units(candidate, baseline, mask, units), strict=True))
-    found, before = [], frozenset[str]()
+    arrays = arrays_of(run)
+    found, before, places = [], 0, arrays.places(run.header.seed)[arrays.units[shared]] if len(views) > 1 else None
     for view in views:
-        found.append([trials for unit, trials in by_unit.items() if unit in view.units and unit not in before])
+        joins = np.ones(len(shared), dtype=np.bool_) if places is None else (places >= before) & (places < view.units)
+        found.append(TrialRows(candidate[joins], baseline[joins], mask[joins], arrays.units[shared[joins]]))
         before = view.units
     return found
 
 
-def _column(
-    paired: PairedScores, tag: str | None, scenario: Scenario, shared: Sequence[str]
-) -> tuple[Floats, Floats, Bools]:
+def _column(paired: PairedScores, tag: str | None, scenario: Scenario, shared: Ints) -> tuple[Floats, Floats, Bools]:
     """One hypothesis over all shared samples; samples outside it are masked."""
     candidate, baseline, used = paired.arms(scenario)
     used = used & paired.in_slice(tag)
-    if len(paired.ids) == len(shared):
+    if len(paired.rows) == len(shared):
         return candidate, baseline, used
-    rows = np.searchsorted(shared, paired.ids)  # both sorted
+    rows = np.searchsorted(shared, paired.rows)  # both sorted
     wide_candidate = np.zeros((len(shared), candidate.shape[1]))
     wide_baseline = np.zeros((len(shared), baseline.shape[1]))
     wide_used = np.zeros(len(shared), dtype=np.bool_)
     wide_candidate[rows], wide_baseline[rows], wide_used[rows] = candidate, baseline, used
     return wide_candidate, wide_baseline, wide_used
-
-
-def trial_units(candidate: Floats, baseline: Floats, mask: Bools, units: Sequence[str]) -> list[TrialUnit]:
-    """Rows gathered by statistical unit, in order of first appearance.
-
-    Args:
-        candidate: Shape (samples, candidate repeats, hypotheses).
-        baseline: Shape (samples, baseline repeats, hypotheses).
-        mask: Shape (samples, hypotheses): who belongs to what.
-        units: The unit of each sample.
-    """
-    rows: dict[str, list[int]] = {}
-    for row, unit in enumerate(units):
-        rows.setdefault(unit, []).append(row)
-    return [TrialUnit(candidate[picked], baseline[picked], mask[picked]) for picked in rows.values()]

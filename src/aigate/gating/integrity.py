@@ -5,21 +5,25 @@ Each gives one outcome, or None where it has nothing to look at. One that ends i
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
+import numpy as np
+
+from aigate.core.columns import Coded
 from aigate.core.ledger import Outcome
 from aigate.core.looks import LookPlan
-from aigate.core.response import Response
+from aigate.core.response import Fault
 from aigate.core.run import Result, Run, RunHeader
-from aigate.core.score import Score, Unscored
+from aigate.core.score import Unscored
 from aigate.core.verdict import CheckOutcome, Moved, Reason, Status, worst
+from aigate.gating.arrays import Bools, Ints, arrays_of
 from aigate.gating.calibrated import judge_agreement
 from aigate.gating.checks.base import Check, Evidence
 from aigate.gating.checks.min_score import MinScore
 from aigate.gating.checks.no_regression import NoRegression
-from aigate.gating.comparison import applies
 from aigate.gating.judges import judge_sound
 from aigate.gating.policy import Policy
 from aigate.gating.reasons import reason
@@ -51,14 +55,14 @@ def comparable(evidence: Evidence, policy: Policy) -> CheckOutcome | None:
     metrics = ", ".join(gating_metrics(policy, evidence.candidate, compared=True)) or "outputs"
     status = Status.ERROR if evidence.obstacles else Status.PASS
     summary = "; ".join(o.text for o in evidence.obstacles) or (
-        f"{len(comparison.shared)} samples are the same in both runs; {metrics} computed alike"
+        f"{comparison.n_shared} samples are the same in both runs; {metrics} computed alike"
     )
     return CheckOutcome(
         "comparable",
         status,
         summary,
         observed=comparison.overlap,
-        n_samples=len(comparison.shared),
+        n_samples=comparison.n_shared,
         reasons=evidence.obstacles or comparison.notes(),
         integrity=True,
     )
@@ -67,8 +71,10 @@ def comparable(evidence: Evidence, policy: Policy) -> CheckOutcome | None:
 def complete(evidence: Evidence, policy: Policy) -> CheckOutcome:
     """Scores are there: answers came back, and few scores are missing through no fault of the candidate."""
     run = part_of(evidence.candidate, evidence.views[-1]) if evidence.views else evidence.candidate
-    if not any(result.response is not None and result.response.output is not None for result in run.results):
-        first = next((r.response.fault for r in run.results if r.response and r.response.fault), None)
+    arrays = arrays_of(run)
+    if not arrays.has_output.any():
+        faulty = np.flatnonzero(arrays.has_fault)
+        first = fault_of(run.results[int(faulty[0])]) if len(faulty) else None
         told = f"; the first: {first.kind}: {first.message}" if first else ""
         why = reason(
             "no-answers", f"not one of {len(run.results)} calls was answered{told}", "check key, endpoint and model"
@@ -76,23 +82,21 @@ def complete(evidence: Evidence, policy: Policy) -> CheckOutcome:
         return CheckOutcome("complete", Status.ERROR, why.text, reasons=(why,), integrity=True)
     counts = {metric: _missing(run, metric) for metric in gating_metrics(policy, run) if run.header.metric(metric)}
     unanswered = _unanswered(run)
-    if all(len(found.keys) < len(unanswered.keys) for found in counts.values()) or not counts:
+    if all(found.count < unanswered.count for found in counts.values()) or not counts:
         counts[ANSWERS] = unanswered  # else every one of them is a missing score of some metric already
     metric, most = max(counts.items(), key=lambda item: item[1].share)
     reasons = [_too_many(name, found) for name, found in counts.items() if found.share > policy.at_most_missing]
     status = Status.ERROR if reasons else Status.PASS
-    reasons += [_noted(n, m) for n, m in counts.items() if m.keys and m.share <= policy.at_most_missing]
+    reasons += [_noted(n, m) for n, m in counts.items() if m.count and m.share <= policy.at_most_missing]
     reasons += list(_arms_differ(evidence, counts))
     return CheckOutcome(
         "complete",
         status,
-        f"{len(most.keys)} of {most.total} scores of {metric} are missing"
-        if most.keys
-        else "no gating score is missing",
+        f"{most.count} of {most.total} scores of {metric} are missing" if most.count else "no gating score is missing",
         observed=most.share,
         threshold=policy.at_most_missing,
         n_samples=len(run.samples),
-        moved=tuple(Moved(id_, None, None, why) for id_, why in most.keys[:LISTED]),
+        moved=tuple(Moved(id_, None, None, why) for id_, why in most.told(LISTED)),
         reasons=tuple(reasons),
         integrity=True,
     )
@@ -100,40 +104,81 @@ def complete(evidence: Evidence, policy: Policy) -> CheckOutcome:
 
 @dataclass(frozen=True)
 class _Missing:
-    """Scores that should be there and are not: (sample, why), of how many."""
+    """Scores that should be there and are not.
 
-    keys: tuple[tuple[str, str], ...]
+    Attributes:
+        run: The run.
+        metric: Of which metric; None for answers.
+        results: The rows of results that lack it.
+        samples: Per answer that was never run, the row of its sample; -1 where that does not matter.
+        total: How many there should be.
+    """
+
+    run: Run
+    metric: str | None
+    results: Ints
+    samples: Ints
     total: int
 
     @property
+    def count(self) -> int:
+        return len(self.results) + len(self.samples)
+
+    @property
     def share(self) -> float:
-        return len(self.keys) / self.total if self.total else 0.0
+        return self.count / self.total if self.total else 0.0
+
+    def told(self, most: int) -> list[tuple[str, str]]:
+        """Sample and why, of the first ones: by sample, what was answered before what was never run."""
+        found = [(self._sample_of(row), 0, self._why(row)) for row in self.results[:most].tolist()]
+        found += [(row, 1, "never run") for row in self.samples[:most].tolist()]
+        if self.metric is not None:
+            found.sort(key=lambda one: one[:2])
+        ids = self.run.columns.samples.ids
+        return [(ids[row] if row >= 0 else "some", why) for row, _, why in found[:most]]
+
+    def rows(self) -> list[int]:
+        """The rows of the samples concerned, each once, in order; -1 for some of them."""
+        results = arrays_of(self.run).sample[self.results]
+        if self.metric is None:
+            return [*dict.fromkeys(results.tolist()), *([-1] if len(self.samples) else [])]
+        rows: list[int] = np.unique(np.concatenate([results, self.samples])).tolist()
+        return rows
+
+    def _sample_of(self, row: int) -> int:
+        return int(arrays_of(self.run).sample[row])
+
+    def _why(self, row: int) -> str:
+        result = self.run.results[row]
+        return _fault_of(result) if self.metric is None else _why(result.scores.get(self.metric))
 
 
 def _unanswered(run: Run) -> _Missing:
     """Answers that should be there and are not, through no fault of the candidate: what outputs are judged by."""
-    found = [(r.sample_id, _fault_of(r)) for r in run.results if r.outcome in _NO_ANSWER]
-    never = len(run.samples) * run.header.repeats - len(run.results)
+    found = np.flatnonzero(arrays_of(run).ended_as(_NO_ANSWER.__contains__))
+    never = len(run) * run.header.repeats - len(run.results)
     skipped = run.ledger.total - run.ledger.asked  # an early stop, or a cap: `within_budget` looks at that
-    return _Missing((*found, *[("some", "never run")] * never), len(run.results) - skipped + never)
+    return _Missing(run, None, found, np.full(never, -1, dtype=np.intp), len(run.results) - skipped + never)
+
+
+def fault_of(result: Result) -> Fault | None:
+    """The fault a result ended with; None for an answer."""
+    return result.response.fault if result.response else None
 
 
 def _fault_of(result: Result) -> str:
-    fault = result.response.fault if result.response else None
+    fault = fault_of(result)
     return f"{fault.kind}: {fault.message}" if fault else str(result.outcome)
 
 
 def _missing(run: Run, metric: str) -> _Missing:
-    found, total = [], 0
-    for sample_id, results in run.by_sample.items():
-        if not applies(run, sample_id, metric):
-            continue
-        skipped = sum(result.outcome.not_run for result in results)
-        scores = [r.scores.get(metric) for r in results if not r.outcome.not_run]
-        total += run.header.repeats - skipped
-        found += [(sample_id, _why(score)) for score in scores if not isinstance(score, Score)]
-        found += [(sample_id, "never run")] * (run.header.repeats - len(results))
-    return _Missing(tuple(found), total)
+    arrays, repeats = arrays_of(run), run.header.repeats
+    applies = arrays.applies(metric)
+    not_run = arrays.ended_as(lambda outcome: outcome.not_run)
+    lacking = np.flatnonzero(applies[arrays.sample] & ~not_run & ~arrays.scored(metric))
+    never = np.maximum(repeats - np.diff(arrays.starts), 0) * applies
+    total = int((repeats - arrays.per_sample(not_run))[applies].sum())
+    return _Missing(run, metric, lacking, np.repeat(np.arange(len(run), dtype=np.intp), never), total)
 
 
 def _why(score: object) -> str:
@@ -141,17 +186,19 @@ def _why(score: object) -> str:
 
 
 def _too_many(metric: str, found: _Missing) -> Reason:
-    code = "metric-missing" if len(found.keys) == found.total else "missing-scores"
-    (first, why), n = found.keys[0], len(found.keys)
-    text = f"{n} of {found.total} scores of '{metric}' are missing; the first: {first}: {why}"
+    code = "metric-missing" if found.count == found.total else "missing-scores"
+    ((first, why),) = found.told(1)
+    text = f"{found.count} of {found.total} scores of '{metric}' are missing; the first: {first}: {why}"
     return reason(code, text, "run again; missing scores are neither good nor bad")
 
 
 def _noted(metric: str, found: _Missing) -> Reason:
-    ids = list(dict.fromkeys(id_ for id_, _ in found.keys))
-    named = ", ".join(ids[:5]) + (f" and {len(ids) - 5} more" if len(ids) > 5 else "")
+    rows, texts = found.rows(), found.run.columns.samples.ids
+    named = ", ".join(texts[row] if row >= 0 else "some" for row in rows[:5])
+    named += f" and {len(rows) - 5} more" if len(rows) > 5 else ""
     much = f" ({found.share:.1%}: run again)" if found.share > NOTED_MISSING else ""
-    text = f"{len(found.keys)} of {found.total} scores of '{metric}' are missing{much}: {named}: {found.keys[0][1]}"
+    ((_, why),) = found.told(1)
+    text = f"{found.count} of {found.total} scores of '{metric}' are missing{much}: {named}: {why}"
     return reason("missing-scores", text)
 
 
@@ -166,14 +213,13 @@ def _arms_differ(evidence: Evidence, counts: dict[str, _Missing]) -> Iterable[Re
         if spec is not None and spec.against is not None:  # the baseline has no scores of it to miss
             continue
         theirs = _unanswered(baseline) if metric == ANSWERS else _missing(baseline, metric)
-        if not ours.keys and not theirs.keys:
+        if not ours.count and not theirs.count:
             continue
-        import numpy as np
         from scipy.stats import fisher_exact
 
-        table = np.array([[len(m.keys), m.total - len(m.keys)] for m in (ours, theirs)])
+        table = np.array([[m.count, m.total - m.count] for m in (ours, theirs)])
         if fisher_exact(table).pvalue <= 0.05:
-            text = f"'{metric}' is missing {len(ours.keys)} times here and {len(theirs.keys)} times in the baseline"
+            text = f"'{metric}' is missing {ours.count} times here and {theirs.count} times in the baseline"
             yield reason("missing-arms-differ", text)
 
 
@@ -243,7 +289,7 @@ def _wrongly_stopped(evidence: Evidence, policy: Policy) -> CheckOutcome | None:
 
 def _covers(looks: LookPlan, run: Run) -> bool:
     """True when the last look uses all there is: one that leaves a rest out could hide what is in it."""
-    return looks.looks[-1].units == len(run.unit_order) and looks.looks[-1].repeats == run.header.repeats
+    return looks.looks[-1].units == arrays_of(run).n_units and looks.looks[-1].repeats == run.header.repeats
 
 
 def _saved(evidence: Evidence) -> tuple[Reason, ...]:
@@ -253,11 +299,12 @@ def _saved(evidence: Evidence) -> tuple[Reason, ...]:
     if not skipped:
         return ()
     at = f"at look {looked} of {len(plan.looks)}" if plan is not None and looked else "after the samples that must pass"
-    costs = [r.response.cost_usd for r in run.results if r.response is not None and r.response.cost_usd is not None]
+    costs = [cost for cost in run.columns.answers.numbers.get("cost_usd", ()) if not math.isnan(cost)]
     worth = f", about {sum(costs) / len(costs) * skipped:.2g} USD" if costs and sum(costs) > 0 else ""
     first = plan.looks[0].repeats if plan is not None else run.header.repeats
     asked_once = len(run.samples) * first
-    plain = sum(r.outcome is Outcome.EARLY_STOP and r.repeat < first for r in run.results)
+    arrays = arrays_of(run)
+    plain = int((arrays.skipped & (arrays.repeat < first)).sum())
     share = f"{plain / asked_once:.0%}" if asked_once else "none"
     told = f"{plain} of {asked_once} answers were not asked ({share})"
     if skipped > plain:
@@ -268,29 +315,44 @@ def _saved(evidence: Evidence) -> tuple[Reason, ...]:
 def served_model(evidence: Evidence, policy: Policy) -> CheckOutcome:  # noqa: ARG001 - one signature for all rules
     """The provider served the model that was declared: what was tested is what was named."""
     run = evidence.candidate
-    answered = [r.response for r in run.results if r.response is not None and r.response.output is not None]
-    served = Counter(response.served_model for response in answered)
+    answered = arrays_of(run).has_output
+    served = _counted(run.columns.answers.served, answered)
     wrong = {name: n for name, n in served.items() if name is not None and not _is_declared(name, run)}
     named = ", ".join(f"{name} ({n} answers)" for name, n in sorted(wrong.items()))
     if wrong:
         hint = 'name the version that is served, or list its name under served-models = ["..."] in suite.toml'
         why = reason("served-model", f"declared {run.version}, served {named}", hint)
         return CheckOutcome(
-            "served-model", Status.ERROR, why.text, n_samples=len(answered), reasons=(why,), integrity=True
+            "served-model", Status.ERROR, why.text, n_samples=int(answered.sum()), reasons=(why,), integrity=True
         )
-    notes = [*_journal_notes(answered), *_served_notes(evidence, served)]
+    notes = [*_journal_notes(run, answered), *_served_notes(evidence, served)]
     told = ", ".join(sorted(name for name in served if name is not None)) or "not reported by the provider"
     return CheckOutcome(
-        "served-model", Status.PASS, f"served: {told}", n_samples=len(answered), reasons=tuple(notes), integrity=True
+        "served-model",
+        Status.PASS,
+        f"served: {told}",
+        n_samples=int(answered.sum()),
+        reasons=tuple(notes),
+        integrity=True,
     )
 
 
-def _journal_notes(answered: Sequence[Response]) -> Iterable[Reason]:
+def _counted(texts: Coded[str], used: Bools) -> Counter[str | None]:
+    """How often each text stands in some rows; None where there is none."""
+    codes, counts = np.unique(np.array(texts.codes, dtype=np.intp)[used], return_counts=True)
+    pairs = zip(codes.tolist(), counts.tolist(), strict=True)
+    return Counter({texts.known[code] if code >= 0 else None: count for code, count in pairs})
+
+
+def _journal_notes(run: Run, answered: Bools) -> Iterable[Reason]:
     """Answers that were not asked for now: they say nothing of what the provider answers by now."""
-    given = sorted(response.journaled_at for response in answered if response.journaled_at is not None)
+    times = _counted(run.columns.answers.journaled, answered)
+    n_asked = times.pop(None, 0)
+    given = sorted(time for time in times if time is not None)
     if given:
         days = given[0][:10] if given[0][:10] == given[-1][:10] else f"{given[0][:10]} to {given[-1][:10]}"
-        text = f"{len(given)} of {len(answered)} answers are from the journal, given {days}: nobody was asked again"
+        total = n_asked + times.total()
+        text = f"{times.total()} of {total} answers are from the journal, given {days}: nobody was asked again"
         yield reason("from-journal", text, "ask anew with --no-journal where the provider may have changed since")
 
 
@@ -319,7 +381,7 @@ def _served_notes(evidence: Evidence, served: Counter[str | None]) -> Iterable[R
 
 
 def _fingerprints(run: Run) -> set[str]:
-    return {r.response.fingerprint for r in run.results if r.response is not None and r.response.fingerprint}
+    return {name for name in _counted(run.columns.answers.fingerprints, arrays_of(run).all_results) if name}
 
 
 def prompt_unchanged(evidence: Evidence, policy: Policy) -> CheckOutcome | None:  # noqa: ARG001 - one signature
@@ -363,8 +425,8 @@ def provider_bump(evidence: Evidence, policy: Policy) -> CheckOutcome | None:
 
 def skipped_samples(run: Run) -> tuple[str, ...]:
     """The samples that an early stop left unasked in every repeat."""
-    skipped = {id_ for id_, rows in run.by_sample.items() if all(r.outcome is Outcome.EARLY_STOP for r in rows)}
-    return tuple(sorted(skipped))
+    arrays = arrays_of(run)
+    return tuple(arrays.ids(np.flatnonzero(arrays.per_sample(~arrays.skipped) == 0)))
 
 
 def looks_at_output(check: Check, header: RunHeader) -> bool:

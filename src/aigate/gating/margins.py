@@ -14,10 +14,12 @@ from typing import Literal, Protocol
 
 import numpy as np
 
+from aigate.core.columns import SampleColumns, columns_of
 from aigate.core.run import Run
 from aigate.core.sample import Sample
 from aigate.core.verdict import Reason
-from aigate.gating.comparison import Floats, Trials, applies, trials_of
+from aigate.gating.arrays import Floats, Ints, arrays_of, digests_of, shared_rows, units_of
+from aigate.gating.comparison import Trials, trials_of
 from aigate.gating.reasons import reason
 from aigate.stats.noninferiority import FEWEST_UNITS
 from aigate.stats.power import (
@@ -136,7 +138,7 @@ def spread_of(
     *,
     candidate_repeats: int,
     baseline_repeats: int | None = None,
-    samples: Iterable[Sample] | None = None,
+    samples: Iterable[Sample] | SampleColumns | None = None,
 ) -> Spread:
     """The scatter to plan with, from the baseline's own repeats where it has two or more.
 
@@ -160,14 +162,14 @@ def spread_of(
     >>> round(spread.sd_per_unit, 2), spread.n_units, spread.measured
     (0.4, 2, False)
     """
-    compared = _compared(baseline, metric, samples)
-    trials = _trials(baseline, metric, compared)
+    units, rows = _compared(baseline, metric, samples)
+    trials = _trials(baseline, metric, rows)
     own_repeats = candidate_repeats if baseline is None else max(1, trials.values.shape[1])
     planned = own_repeats if baseline_repeats is None else baseline_repeats
     if min(candidate_repeats, planned) < 1:
         raise ValueError(f"repeats: got {candidate_repeats} and {planned}, expected 1 or more")
-    codes = np.unique([sample.unit for sample in compared], return_inverse=True)[1]
-    sizes = tuple(int(size) for size in np.bincount(codes)) if compared else ()
+    codes = np.unique(units, return_inverse=True)[1]
+    sizes = tuple(np.bincount(codes).tolist())
     binary = _binary_share(trials) == 1.0
     noise = _noise(trials, codes)
     if noise is not None:
@@ -392,24 +394,40 @@ def counted(spread: Spread) -> str:
     return f"{samples} in {spread.n_units} group{'' if spread.n_units == 1 else 's'}" if spread.grouped else samples
 
 
-def _compared(baseline: Run | None, metric: str, samples: Iterable[Sample] | None) -> tuple[Sample, ...]:
-    """The samples that will be compared: those the baseline holds too, where the metric applies."""
+def _compared(baseline: Run | None, metric: str, samples: Iterable[Sample] | SampleColumns | None) -> tuple[Ints, Ints]:
+    """The units of the samples that will be compared: those the baseline holds too, where the metric applies.
+
+    Returns:
+        The unit of each, and its row in the baseline; without a baseline there are no rows.
+    """
     if baseline is None:
-        return tuple(samples or ())
-    known = baseline.samples
-    wanted = known.values() if samples is None else samples
-    shared = [sample for sample in wanted if sample.id in known and known[sample.id].digest == sample.digest]
-    if baseline.header.own_metric(metric) is None:
-        return tuple(shared)
-    return tuple(sample for sample in shared if applies(baseline, sample.id, metric))
+        return units_of(columns_of(samples or ())), np.zeros(0, dtype=np.intp)
+    arrays = arrays_of(baseline)
+    rows = np.arange(len(baseline), dtype=np.intp) if samples is None else _held(columns_of(samples), baseline)
+    if baseline.header.own_metric(metric) is not None:
+        rows = rows[arrays.applies(metric)[rows]]
+    return arrays.units[rows], rows
 
 
-def _trials(baseline: Run | None, metric: str, samples: Sequence[Sample]) -> Trials:
+def _held(samples: SampleColumns, baseline: Run) -> Ints:
+    """The rows of the samples that the baseline holds in the same words, in the order of the samples."""
+    known = baseline.columns.samples
+    if samples is known or (samples.ids == known.ids and samples.digests == known.digests):
+        return np.arange(len(known), dtype=np.intp)
+    order = np.array(samples.sorted_rows(), dtype=np.intp)
+    ours, theirs = shared_rows(samples.ids.taken(order.tolist()), known.ids)
+    ours = order[ours]
+    same = (digests_of(samples)[ours] == digests_of(known)[theirs]).all(axis=1)
+    held: Ints = theirs[same][np.argsort(ours[same])]
+    return held
+
+
+def _trials(baseline: Run | None, metric: str, rows: Ints) -> Trials:
     """The baseline's scores, shape (samples, repeats it really has)."""
     spec = baseline.header.own_metric(metric) if baseline is not None else None
     if baseline is None or spec is None:
-        return Trials(np.zeros((len(samples), 1)), np.zeros((len(samples), 1), dtype=np.bool_))
-    trials = trials_of(baseline, spec, [sample.id for sample in samples])
+        return Trials(np.zeros((len(rows), 1)), np.zeros((len(rows), 1), dtype=np.bool_))
+    trials = trials_of(baseline, spec, rows)
     asked = np.flatnonzero(np.count_nonzero(trials.present, axis=0))
     return Trials(trials.values[:, asked], trials.present[:, asked])
 

@@ -15,14 +15,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from aigate.core.run import Run
 from aigate.core.verdict import CheckOutcome, Interval, Moved, Reason, Status
+from aigate.gating.arrays import Bools, Floats, Ints
 from aigate.gating.checks.base import Evidence
-from aigate.gating.comparison import Bools, Floats, PairedScores
+from aigate.gating.comparison import PairedScores
 from aigate.gating.reasons import reason
 from aigate.stats import special
 from aigate.stats.ppi import PpiMean, ppi_mean
@@ -71,11 +71,12 @@ def judged_by_people(evidence: Evidence, paired: PairedScores, asked: Question) 
     if not evidence.views or not evidence.views[-1].last:
         return _without(asked, Status.INCONCLUSIVE, _early())
     repeats = evidence.views[-1].repeats
-    arms = [_labels(comparison.candidate, paired.ids, asked.label, repeats=repeats)]
-    arms.append(_labels(comparison.baseline, paired.ids, asked.label, repeats=None))
+    ids = tuple(paired.ids(range(len(paired.rows))))
+    arms = [_labels(comparison.candidate, ids, asked.label, repeats=repeats)]
+    arms.append(_labels(comparison.baseline, ids, asked.label, repeats=None))
     if broken := next((arm.broken for arm in arms if arm.broken), ""):
         return _without(asked, Status.ERROR, reason("labels-unusable", broken, "labels are numbers from 0 to 1"))
-    table = _table(paired, arms[0], arms[1])
+    table = _table(paired, ids, arms[0], arms[1])
     if few := _too_few(asked, table):
         return _without(asked, Status.INCONCLUSIVE, few)
     return _outcome(evidence, asked, table)
@@ -115,22 +116,23 @@ class _Table:
     """Per sample: the differences by people and by the judge, and who was labelled."""
 
     ids: tuple[str, ...]
-    units: tuple[str, ...]
+    units: Ints
     human: Floats
     judge: Floats
     labelled: Bools
     before: Floats
     now: Floats
 
-    def units_of(self, rows: Bools) -> np.ndarray[Any, Any]:
-        return np.array(self.units, dtype=object)[rows].astype(str)
+    @property
+    def n_units(self) -> int:
+        return len(np.unique(self.units))
 
     @property
-    def grouped(self) -> bool:
-        return len(set(self.units)) < len(self.units)
+    def labelled_units(self) -> int:
+        return len(np.unique(self.units[self.labelled]))
 
 
-def _table(paired: PairedScores, candidate: _Arm, baseline: _Arm) -> _Table:
+def _table(paired: PairedScores, ids: tuple[str, ...], candidate: _Arm, baseline: _Arm) -> _Table:
     """Labelled are samples with a label in both runs; an answer that a run failed to give needs none.
 
     A judge's score that is missing counts as no difference, for labelled samples and others alike: the estimate needs
@@ -141,7 +143,7 @@ def _table(paired: PairedScores, candidate: _Arm, baseline: _Arm) -> _Table:
     known = (candidate.labelled | candidate.failed) & (baseline.labelled | baseline.failed)
     labelled = known & (candidate.labelled | baseline.labelled)
     return _Table(
-        ids=paired.ids,
+        ids=ids,
         units=paired.units,
         human=np.where(labelled, candidate.values - baseline.values, 0.0),
         judge=judge,
@@ -152,7 +154,7 @@ def _table(paired: PairedScores, candidate: _Arm, baseline: _Arm) -> _Table:
 
 
 def _too_few(asked: Question, table: _Table) -> Reason | None:
-    labels, units = int(table.labelled.sum()), len(set(table.units_of(table.labelled)))
+    labels, units = int(table.labelled.sum()), table.labelled_units
     if labels < FEWEST_LABELS:
         text = f"{labels} of {len(table.ids)} samples are labelled in both runs (scores.{asked.label})"
         hint = f"label {FEWEST_LABELS - labels} more samples at least, drawn at random, in both runs"
@@ -186,7 +188,7 @@ def _outcome(evidence: Evidence, asked: Question, table: _Table) -> CheckOutcome
         ),
         threshold=-asked.margin,
         n_samples=len(table.ids),
-        n_groups=len(set(table.units)),
+        n_groups=table.n_units,
         n_repeats=(evidence.views[-1].repeats, 1),
         alpha=asked.alpha_block,
         smallest_detectable_drop=detectable,
@@ -196,7 +198,7 @@ def _outcome(evidence: Evidence, asked: Question, table: _Table) -> CheckOutcome
         details={
             "human": asked.label,
             "labelled": n,
-            "labelled_groups": len(set(table.units_of(table.labelled))),
+            "labelled_groups": table.labelled_units,
             "judge_weight": seen.lam,
             "judge_alone": float(table.judge.mean()),
             "people_alone": float(table.human[table.labelled].mean()),
@@ -211,16 +213,16 @@ def _outcome(evidence: Evidence, asked: Question, table: _Table) -> CheckOutcome
 def _estimate(table: _Table, *, level: float, worst: bool = False) -> PpiMean:
     """PPI++ over all samples; with `worst`, one further labelled sample at -1 that the judge sees nothing of."""
     human, judge = table.human[table.labelled], table.judge[table.labelled]
-    units = table.units_of(table.labelled)
+    units = table.units[table.labelled]
     if worst:
         human, judge = np.append(human, -1.0), np.append(judge, 0.0)
-        units = np.append(units, "the worst that was not seen")
+        units = np.append(units, table.units.max() + 1)  # a unit of its own
     others = ~table.labelled
     return ppi_mean(
         human,
         judge,
         table.judge[others],
-        units=(units, table.units_of(others)) if table.grouped else None,
+        units=(units, table.units[others]) if table.n_units < len(table.units) else None,
         level=level,
     )
 

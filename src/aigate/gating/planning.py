@@ -8,15 +8,16 @@ from typing import Any
 
 import numpy as np
 
+from aigate.core.columns import SampleColumns, columns_of
 from aigate.core.digest import seed_from
 from aigate.core.run import Run, RunHeader
 from aigate.core.sample import Sample
+from aigate.gating.arrays import Bools, Floats, arrays_of
 from aigate.gating.checks.max_cost import MaxCost
 from aigate.gating.checks.max_latency import MaxLatency, load_obstacle
 from aigate.gating.checks.no_regression import NoRegression
-from aigate.gating.comparison import Bools, Floats, trials_of
+from aigate.gating.comparison import trials_of
 from aigate.gating.early_stop import more_answers_help
-from aigate.gating.family import trial_units
 from aigate.gating.integrity import looks_at_output
 from aigate.gating.margins import (
     POWER,
@@ -38,7 +39,7 @@ from aigate.gating.margins import (
     with_units,
 )
 from aigate.gating.policy import Policy
-from aigate.stats.relabel import relabel_test
+from aigate.stats.relabel import TrialRows, relabel_test
 
 __all__ = [
     "CheckPower",
@@ -318,7 +319,7 @@ def plan_power(
     Raises:
         ValueError: Repeats below 1, or a power outside (0, 1).
     """
-    own = _Plan(tuple(samples), policy, baseline, repeats, repeats, baseline_repeats, power)
+    own = _Plan(columns_of(samples), policy, baseline, repeats, repeats, baseline_repeats, power)
     plan = _with_most(own, most_repeats)
     found = tuple(_check_power(plan, check) for check in plan.checks)
     if not found:
@@ -351,7 +352,7 @@ def strict_problems(
     Returns:
         One sentence each; empty where nothing is wrong.
     """
-    plan = _with_most(_Plan(tuple(samples), policy, baseline, repeats, repeats, None, POWER), most_repeats)
+    plan = _with_most(_Plan(columns_of(samples), policy, baseline, repeats, repeats, None, POWER), most_repeats)
     found = [problem for check in plan.checks for problem in _check_power(plan, check).problems]
     return found + list(_other_problems(plan))
 
@@ -360,7 +361,7 @@ def power_warnings(
     policy: Policy, samples: Sequence[Sample], baseline: Run | None, *, repeats: int, most_repeats: int | None = None
 ) -> list[str]:
     """What `strict_problems` says, and what else is worth knowing before any call; arguments as there."""
-    plan = _with_most(_Plan(tuple(samples), policy, baseline, repeats, repeats, None, POWER), most_repeats)
+    plan = _with_most(_Plan(columns_of(samples), policy, baseline, repeats, repeats, None, POWER), most_repeats)
     found = [_check_power(plan, check) for check in plan.checks]
     told = [text for check in found for text in (*check.problems, *check.warnings)]
     told += [*_other_problems(plan), *_more_answers(plan)]
@@ -433,17 +434,18 @@ def self_check(baseline: Run, metrics: Sequence[str], *, alpha: float) -> tuple[
         One sentence per metric that shifted.
     """
     known = [metric for metric in metrics if baseline.header.own_metric(metric) is not None]
-    ids = tuple(baseline.samples)
-    if not known or not ids:
+    if not known or not len(baseline):
         return ()
-    values, used = _stacked(baseline, known, ids)
+    values, used = _stacked(baseline, known)
     half = values.shape[1] // 2
     if half == 0:
         return ()
-    units = [baseline.samples[id_].unit for id_ in ids]
     first, second = values[:, :half], values[:, half:]
     result = relabel_test(
-        trial_units(second, first, used, units), seed=seed_from(baseline.digest), alpha=alpha, alternative="two-sided"
+        TrialRows(second, first, used, arrays_of(baseline).units),
+        seed=seed_from(baseline.digest),
+        alpha=alpha,
+        alternative="two-sided",
     )
     shifts = result.statistic / np.maximum(used.sum(axis=0), 1)
     return tuple(
@@ -458,7 +460,7 @@ def self_check(baseline: Run, metrics: Sequence[str], *, alpha: float) -> tuple[
 class _Plan:
     """What is planned, in one place."""
 
-    samples: tuple[Sample, ...]
+    samples: SampleColumns
     policy: Policy
     baseline: Run | None
     repeats: int
@@ -477,7 +479,7 @@ class _Plan:
         """How many metrics and slices share one error rate; 1 without any."""
         return max(1, len({hypothesis for check in self.checks for hypothesis in check.hypotheses}))
 
-    def spread(self, metric: str, samples: Iterable[Sample]) -> Spread:
+    def spread(self, metric: str, samples: SampleColumns) -> Spread:
         return spread_of(
             self.baseline,
             metric,
@@ -508,7 +510,7 @@ def _with_most(plan: _Plan, most_repeats: int | None) -> _Plan:
 
 def _too_small(plan: _Plan, repeats: int) -> Iterable[tuple[str, str]]:
     """The checks that can never pass on so many answers per sample, and why."""
-    units = len({sample.unit for sample in plan.samples})
+    units = plan.samples.n_units
     for check in plan.policy.checks:
         if why := check.too_small_for(units, len(plan.samples) * repeats, plan.policy.alpha):
             yield check.name, why
@@ -586,7 +588,7 @@ def _repeats_power(plan: _Plan, spread: Spread, pair: tuple[int, int], margin: f
 
 
 def _slice_power(plan: _Plan, metric: str, tag: str, margin: float) -> SlicePower:
-    spread = plan.spread(metric, [sample for sample in plan.samples if tag in sample.tags])
+    spread = plan.spread(metric, plan.samples.taken(plan.samples.tagged([tag])))
     alpha, power = plan.policy.alpha, plan.power
     needed = block_units(plan.at_most(spread), alpha=alpha)
     problem = warning = None
@@ -628,10 +630,11 @@ def _seen_in_family(checks: Sequence[CheckPower]) -> str:
     return f"a drop in one of them alone is seen from {points(worst)} on at the latest"
 
 
-def _stacked(run: Run, metrics: Sequence[str], ids: Sequence[str]) -> tuple[Floats, Bools]:
+def _stacked(run: Run, metrics: Sequence[str]) -> tuple[Floats, Bools]:
     """Scores, shape (samples, repeats, metrics), and the samples of which every repeat is there, (samples, metrics)."""
     specs = [spec for spec in run.header.metrics if spec.metric in metrics]
-    trials = {spec.metric: trials_of(run, spec, ids) for spec in specs}
+    everyone = np.arange(len(run), dtype=np.intp)
+    trials = {spec.metric: trials_of(run, spec, everyone) for spec in specs}
     values: Floats = np.stack([trials[metric].values for metric in metrics], axis=2)
     complete: Bools = np.stack([trials[metric].present.all(axis=1) for metric in metrics], axis=1)
     return values, complete

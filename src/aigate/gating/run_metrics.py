@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+
 from aigate.core.ledger import Outcome
 from aigate.core.run import JudgeUse, Run
 from aigate.core.sample import Sample
 from aigate.core.score import MetricSpec, Score, ScoreOrNot, Unscored
 from aigate.errors import UsageError
+from aigate.gating.arrays import Bools, RunArrays, arrays_of
 from aigate.scorers.base import RunScorer, Scorer, scorer_from_spec
 from aigate.scorers.classification import Classification, Confusion
 from aigate.stats.noise import Noise, split_noise
@@ -77,16 +80,15 @@ def metric_table(run: Run) -> dict[str, dict[str, float | int]]:
         were judged more than once, by how much one score scatters (`judge_sd`, `system_sd`, see `aigate.stats.noise`).
     """
     table: dict[str, dict[str, float | int]] = {}
+    arrays = arrays_of(run)
     for spec in run.header.metrics:
-        per_sample: dict[str, list[float]] = {}
-        rows = rows_of(run, spec.metric)
-        for sample, score in rows:
-            if isinstance(score, Score):
-                per_sample.setdefault(sample.id, []).append(score.value)
-        scored = sum(map(len, per_sample.values()))
-        table[spec.metric] = {"scored": scored, "missing": len(rows) - scored}
-        if per_sample:
-            means = [math.fsum(values) / len(values) for values in per_sample.values()]
+        scored = arrays.scored(spec.metric)
+        asked = int((~arrays.outside(spec.metric) & ~arrays.skipped).sum())
+        scored &= ~arrays.skipped
+        total = int(scored.sum())
+        table[spec.metric] = {"scored": total, "missing": asked - total}
+        if total:
+            means = _means_of_samples(arrays, spec.metric, scored)
             table[spec.metric]["mean"] = math.fsum(means) / len(means)
         if spec.judge is not None:
             table[spec.metric].update(_judged(run, spec.metric))
@@ -119,6 +121,17 @@ def _noise(run: Run, metric: str) -> Noise:
             votes = score.details.get("votes", [score.value])
             per_sample.setdefault(result.sample_id, []).append([float(vote) for vote in votes])
     return split_noise(list(per_sample.values()))
+
+
+def _means_of_samples(arrays: RunArrays, metric: str, scored: Bools) -> list[float]:
+    """The mean over repeats of each sample that was scored, exactly rounded."""
+    values, counts = arrays.scores(metric)[0][scored], arrays.per_sample(scored)
+    if counts.max() == 1:
+        found: list[float] = values.tolist()
+        return found
+    ends = np.cumsum(counts[counts > 0]).tolist()
+    whole, starts = values.tolist(), [0, *ends[:-1]]
+    return [math.fsum(whole[start:end]) / (end - start) for start, end in zip(starts, ends, strict=True)]
 
 
 def confusion_of(run: Run) -> dict[str, Confusion]:

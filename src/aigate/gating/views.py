@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 
 import numpy as np
 
-from aigate.core.ledger import Outcome
 from aigate.core.run import Run
+from aigate.gating.arrays import Bools, Ints, arrays_of
 from aigate.stats.noninferiority import FEWEST_UNITS
 from aigate.stats.sequential import nominal_levels, spent, split_levels
 
-__all__ = ["Rates", "Schedule", "Stage", "View", "asked_repeats", "part_of", "schedule", "views_of", "whole_view"]
+__all__ = [
+    "Rates",
+    "Schedule",
+    "Stage",
+    "View",
+    "asked_repeats",
+    "in_view",
+    "part_of",
+    "schedule",
+    "views_of",
+    "whole_view",
+]
 
 
 SMALLEST_STEP = 0.001  # of the compared units: a look that is followed by so few more is left to the next
@@ -26,14 +37,14 @@ class View:
     Attributes:
         number: Which look, from 1.
         planned: How many looks are planned.
-        units: The units it uses.
+        units: How many units it uses, from the start of the run's order.
         repeats: The repeats it uses, from repeat 0.
         whole: True when it uses every unit of the run.
     """
 
     number: int
     planned: int
-    units: frozenset[str]
+    units: int
     repeats: int
     whole: bool
 
@@ -57,27 +68,23 @@ def views_of(run: Run) -> tuple[View, ...]:
     A look is there when none of its answers was skipped by an early stop. A run that was stopped before its first look
     has none.
     """
-    plan, order = run.header.looks, run.unit_order
+    plan = run.header.looks
     if plan is None:
         return (whole_view(run),)
-    place = {unit: number for number, unit in enumerate(order)}
-    skipped = [
-        (place[run.samples[result.sample_id].unit], result.repeat)
-        for result in run.results
-        if result.outcome is Outcome.EARLY_STOP
-    ]
-    views = []
+    arrays, views = arrays_of(run), []
+    skipped = np.flatnonzero(arrays.skipped)
+    units = arrays.places(run.header.seed)[arrays.units[arrays.sample[skipped]]] if len(skipped) else skipped
     for number, look in enumerate(plan.looks, start=1):
-        if any(unit < look.units and repeat < look.repeats for unit, repeat in skipped):
+        if ((units < look.units) & (arrays.repeat[skipped] < look.repeats)).any():
             break
-        units, whole = frozenset(order[: look.units]), look.units >= len(order)
-        views.append(View(number, len(plan.looks), units, repeats=look.repeats, whole=whole))
+        whole = look.units >= arrays.n_units
+        views.append(View(number, len(plan.looks), look.units, repeats=look.repeats, whole=whole))
     return tuple(views)
 
 
 def whole_view(run: Run) -> View:
     """All that was asked of a run, as the one and only look."""
-    return View(1, 1, frozenset(run.unit_order), repeats=asked_repeats(run), whole=True)
+    return View(1, 1, arrays_of(run).n_units, repeats=asked_repeats(run), whole=True)
 
 
 def asked_repeats(run: Run) -> int:
@@ -88,12 +95,22 @@ def asked_repeats(run: Run) -> int:
     return views[-1].repeats if views else 1
 
 
+def in_view(run: Run, view: View) -> Bools:
+    """Which samples of a run a look uses."""
+    arrays = arrays_of(run)
+    if view.whole:
+        return np.ones(len(run), dtype=np.bool_)
+    return arrays.places(run.header.seed)[arrays.units] < view.units
+
+
 def part_of(run: Run, view: View) -> Run:
     """What a look may use of a run, as a run of its own: for what is judged over all outputs together."""
-    samples = {id_: sample for id_, sample in run.samples.items() if sample.unit in view.units}
-    results = (result for result in run.results if result.sample_id in samples and result.repeat < view.repeats)
-    asked = tuple(result for result in results if result.outcome is not Outcome.EARLY_STOP)
-    return replace(run, header=replace(run.header, repeats=view.repeats, looks=None), samples=samples, results=asked)
+    arrays, samples = arrays_of(run), in_view(run, view)
+    results = samples[arrays.sample] & (arrays.repeat < view.repeats) & ~arrays.skipped
+    header = replace(run.header, repeats=view.repeats, looks=None)
+    if samples.all() and results.all():
+        return run.under(header)
+    return run.part(header, np.flatnonzero(samples).tolist(), np.flatnonzero(results).tolist())
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +173,7 @@ class Rates:
         return replace(self, block=self.block * share, pass_=self.pass_ * share)
 
 
-def schedule(run: Run, views: Sequence[View], shared_units: Collection[str], rates: Rates) -> Schedule:
+def schedule(run: Run, views: Sequence[View], shared_units: Ints, rates: Rates) -> Schedule:
     """Spend the error rates over the planned looks.
 
     Looks that add units spend alpha t² at the share t of the compared units (Kim and DeMets 1987); a look with fewer
@@ -167,7 +184,7 @@ def schedule(run: Run, views: Sequence[View], shared_units: Collection[str], rat
     Args:
         run: The candidate; its plan counts, also the part that was not asked.
         views: The looks that were asked.
-        shared_units: The units that are compared.
+        shared_units: The units of the run that are compared, each once.
         rates: What is spent.
     """
     plan = run.header.looks
@@ -175,10 +192,11 @@ def schedule(run: Run, views: Sequence[View], shared_units: Collection[str], rat
         return Schedule((Stage(tuple(views), (rates.block,) * len(views), (rates.pass_,) * len(views)),))
     parts = [list(part) for _, part in groupby(plan.looks, key=lambda look: look.repeats)]
     shares = np.diff(split_levels(len(parts), alpha=0.5), prepend=0.0) / 0.5
-    stages, shared, begun = [], frozenset(shared_units), 0
+    stages, begun = [], 0
+    places = np.sort(arrays_of(run).places(run.header.seed)[shared_units])
     for part, share in zip(parts, shares.tolist(), strict=True):
         asked = tuple(views[begun : begun + len(part)])
-        counts = [sum(unit in shared for unit in run.unit_order[: look.units]) for look in part]
+        counts = [int(np.searchsorted(places, look.units)) for look in part]
         if asked:
             stages.append(_stage(asked, counts, rates.times(share)))
         begun += len(part)

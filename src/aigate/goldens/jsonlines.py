@@ -15,8 +15,16 @@ from typing import IO, Any, cast
 
 from aigate.core.json_text import JsonDefectError, json_type, strict_json
 from aigate.errors import AigateError, SuiteError
+from aigate.files import LineBlock
 
-__all__ = ["Defect", "read_json_lines", "scan_json_lines"]
+__all__ = ["UNREADABLE", "Defect", "is_large", "lines_of", "read_json_lines", "scan_json_lines"]
+
+LARGE_BYTES = 4 << 20
+"""Files from this size on are read in blocks, by worker processes, and not kept in memory."""
+
+PACKED = 4  # times that JSON Lines are made smaller by gzip, at the least
+UNREADABLE = (OSError, EOFError, zlib.error)
+"""What reading a plain or compressed file may raise."""
 
 BOM = b"\xef\xbb\xbf"
 JSON_SPACE = b" \t\r\n"
@@ -75,6 +83,20 @@ def scan_json_lines(
             yield blank, Defect(blank, "blank line between objects", "remove it; blank lines may only end a file")
             blank = None
         yield line, _object_of(line, raw)
+
+
+def is_large(path: Path) -> bool:
+    """True for a file that is not to be held in memory; False for one that is not there."""
+    try:
+        size = path.stat().st_size
+    except OSError:
+        return False
+    return size >= (LARGE_BYTES // PACKED if path.suffix == ".gz" else LARGE_BYTES)
+
+
+def lines_of(block: LineBlock) -> list[bytes]:
+    """The lines of a block, without their ends; blank ones at the end of a file are left out."""
+    return (block.text.rstrip(JSON_SPACE) if block.ends else block.text.removesuffix(b"\n")).split(b"\n")
 
 
 def _raw_lines(path: Path, *, error: type[AigateError]) -> Iterator[tuple[int, bytes]]:

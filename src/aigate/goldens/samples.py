@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import gzip
 import os
+from array import array
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
+from aigate.core.columns import SampleColumns
 from aigate.core.digest import json_line
-from aigate.core.json_text import json_type
+from aigate.core.json_text import json_type, strict_json
 from aigate.core.registry import nearest
 from aigate.core.sample import Sample
 from aigate.errors import SuiteError
-from aigate.goldens.jsonlines import Defect, scan_json_lines
+from aigate.files import FileLines, LineBlock
+from aigate.goldens.jsonlines import UNREADABLE, Defect, is_large, lines_of, scan_json_lines
+from aigate.workers import Workers
 
-__all__ = ["SAMPLE_FIELDS", "dump_samples", "load_samples", "row_defects", "scan_samples"]
+__all__ = ["SAMPLE_FIELDS", "StoredSamples", "dump_samples", "load_samples", "row_defects", "scan_samples"]
 
 SAMPLE_FIELDS = ("id", "input", "reference", "contexts", "tags", "group", "metadata")
 ROLES = ("system", "developer", "user", "assistant", "tool")
@@ -23,27 +28,81 @@ MAX_REPORTED = 20
 LEAVE_OUT = "leave the field out when there is nothing to say"
 
 
-def load_samples(path: Path) -> tuple[Sample, ...]:
+class StoredSamples(Sequence[Sample]):
+    """The samples of a large file, each read when it is looked at.
+
+    Attributes:
+        columns: What is known of them without looking; in the order of the file.
+    """
+
+    __slots__ = ("_lengths", "_lines", "_offsets", "columns")
+    __hash__ = None  # type: ignore[assignment]
+
+    def __init__(self, columns: SampleColumns, lines: FileLines, offsets: array[int], lengths: array[int]) -> None:
+        self.columns = columns
+        self._lines, self._offsets, self._lengths = lines, offsets, lengths
+
+    def line(self, row: int) -> bytes:
+        """The line of one sample, without its end."""
+        return self._lines(self._offsets[row], self._lengths[row])
+
+    def lines(self, start: int, stop: int) -> bytes | None:
+        """Some lines as they stand in the file; None where they do not follow one another there."""
+        return self._lines.span(self._offsets[start:stop], self._lengths[start:stop])
+
+    def taken(self, rows: Sequence[int]) -> StoredSamples:
+        """Some of the samples."""
+        places = (array(own.typecode, map(own.__getitem__, rows)) for own in (self._offsets, self._lengths))
+        return StoredSamples(self.columns.taken(rows), self._lines, *places)
+
+    def __len__(self) -> int:
+        return len(self._offsets)
+
+    @overload
+    def __getitem__(self, index: int) -> Sample: ...
+    @overload
+    def __getitem__(self, index: slice) -> StoredSamples: ...
+    def __getitem__(self, index: int | slice) -> Sample | StoredSamples:
+        rows = range(len(self))[index]
+        return self.taken(rows) if isinstance(rows, range) else Sample.from_dict(strict_json(self.line(rows)))
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, StoredSamples | tuple):
+            return NotImplemented
+        return len(self) == len(other) and all(ours == theirs for ours, theirs in zip(self, other, strict=True))
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} stored samples>"
+
+
+def load_samples(path: Path) -> Sequence[Sample]:
     """Read the samples of a suite.
 
     Args:
         path: A JSON Lines file, or the same compressed with a name ending in `.gz`.
 
     Returns:
-        The samples in file order; at least one, ids unique.
+        The samples in file order; at least one, ids unique. Those of a large file are read when they are looked at.
 
     Raises:
         SuiteError: The file cannot be read, or it has problems: the first one is the message, which starts with
             `path:line:`, and up to 19 more follow it.
     """
+    if is_large(path):
+        if (stored := _stored(path)) is not None:
+            return stored
+        _refuse_defects(path, scan_samples(path, keep=False)[1])  # nothing but blank lines at its end may be left
     samples, defects = scan_samples(path)
-    if defects:
-        raise SuiteError(_joined(path, defects), hint=defects[0].hint)
+    _refuse_defects(path, defects)
     return samples
 
 
-def scan_samples(path: Path) -> tuple[tuple[Sample, ...], tuple[Defect, ...]]:
+def scan_samples(path: Path, *, keep: bool = True) -> tuple[tuple[Sample, ...], tuple[Defect, ...]]:
     """Read what can be read: the sound samples, and every defect of the others in line order.
+
+    Args:
+        path: As in `load_samples`.
+        keep: False to look for defects alone: then no sample is given.
 
     Raises:
         SuiteError: The file cannot be opened, read or decompressed.
@@ -51,12 +110,14 @@ def scan_samples(path: Path) -> tuple[tuple[Sample, ...], tuple[Defect, ...]]:
     samples: list[Sample] = []
     defects: list[Defect] = []
     first_line: dict[str, int] = {}
+    seen = False
     for line, found in scan_json_lines(path):
+        seen = True
         wrong = [found] if isinstance(found, Defect) else _row_and_id_defects(line, found, first_line)
         defects.extend(wrong)
-        if not wrong and isinstance(found, dict):
+        if keep and not wrong and isinstance(found, dict):
             samples.append(Sample.from_dict(found))
-    if not samples and not defects:
+    if not seen:
         defects.append(Defect(1, "no samples: the file is empty", "write one JSON object a line"))
     return tuple(samples), tuple(defects)
 
@@ -86,6 +147,53 @@ def dump_samples(samples: Iterable[Sample], path: Path) -> None:
         raise SuiteError(f"{path}: cannot be written: {found.strerror or found}") from None
     finally:
         draft.unlink(missing_ok=True)
+
+
+def _refuse_defects(path: Path, defects: Sequence[Defect]) -> None:
+    if defects:
+        raise SuiteError(_joined(path, defects), hint=defects[0].hint)
+
+
+@dataclass(frozen=True, slots=True)
+class _Scanned:
+    """The samples of consecutive lines, and where the lines stand."""
+
+    columns: SampleColumns
+    offsets: array[int]
+    lengths: array[int]
+
+
+def _stored(path: Path) -> StoredSamples | None:
+    """The samples of a large file; None where anything is odd: then line by line will tell what."""
+    columns, offsets, lengths = SampleColumns(), array("q"), array("i")
+    try:
+        lines = FileLines.unpacked(path)
+        with Workers.for_bytes(lines.size) as workers:
+            for found in workers.map(_scan_block, ((block,) for block in lines.blocks())):
+                if found is None:
+                    return None
+                columns.extend(found.columns)
+                offsets.extend(found.offsets)
+                lengths.extend(found.lengths)
+    except UNREADABLE:
+        return None
+    return None if columns.repeats_an_id() or not len(columns) else StoredSamples(columns, lines, offsets, lengths)
+
+
+def _scan_block(block: LineBlock) -> _Scanned | None:
+    columns, offsets, lengths, offset = SampleColumns(), array("q"), array("i"), block.offset
+    for raw in lines_of(block):
+        try:
+            row = strict_json(raw)
+        except ValueError:
+            return None
+        if not isinstance(row, dict) or row_defects(row):
+            return None
+        columns.add_row(row)
+        offsets.append(offset)
+        lengths.append(len(raw))
+        offset += len(raw) + 1
+    return _Scanned(columns, offsets, lengths)
 
 
 def row_defects(row: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -9,7 +9,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from aigate.core.digest import combined_digest
+from aigate.core.columns import columns_of
+from aigate.core.digest import combined_raw_digest, sorted_raw_digests
 from aigate.core.json_text import JsonDefectError, json_type, strict_json
 from aigate.core.registry import nearest, refuse_unknown
 from aigate.core.sample import Sample
@@ -18,7 +19,7 @@ from aigate.errors import SuiteError, UsageError
 from aigate.goldens.config import SuiteConfig, load_config
 from aigate.goldens.judge_anchors import ANCHORS_FILE, JudgeAnchor, load_judge_anchors
 from aigate.goldens.prompts import Prompt, load_prompts
-from aigate.goldens.samples import load_samples
+from aigate.goldens.samples import StoredSamples, load_samples
 
 __all__ = ["Suite", "find_samples", "load_contract", "load_suite"]
 
@@ -45,7 +46,7 @@ class Suite:
 
     path: Path
     name: str
-    samples: tuple[Sample, ...]
+    samples: Sequence[Sample]
     digest: str
     prompts: Mapping[str, Prompt]
     contract: Any
@@ -58,7 +59,11 @@ class Suite:
     @cached_property
     def tags(self) -> Mapping[str, int]:
         """Samples per tag, in tag order."""
-        return dict(sorted(Counter(tag for sample in self.samples for tag in sample.tags).items()))
+        tags = columns_of(self.samples).tags
+        counts: Counter[str] = Counter()
+        for code, count in Counter(tags.codes).items():
+            counts.update(dict.fromkeys(tags.known[code], count))
+        return dict(sorted(counts.items()))
 
     def prompt_for(self, version: VersionId) -> Prompt | None:
         """The prompt of a version; None when the suite has no prompts and inputs are sent as they are.
@@ -76,7 +81,7 @@ class Suite:
             raise SuiteError(message, hint=f"write {PROMPTS_FOLDER}/{version.prompt_version}.md, or name one it has")
         return self.prompts[version.prompt_version]
 
-    def select(self, limit: int | None = None, tags: Sequence[str] = ()) -> tuple[tuple[Sample, ...], str | None]:
+    def select(self, limit: int | None = None, tags: Sequence[str] = ()) -> tuple[Sequence[Sample], str | None]:
         """A part of the suite.
 
         Args:
@@ -92,9 +97,11 @@ class Suite:
         if limit is not None and limit < 1:
             raise UsageError(f"--limit: got {limit}, expected at least 1")
         refuse_unknown(tags, self.tags, where=f"suite '{self.name}'", kind="tags", error=UsageError)
-        wanted = set(tags)
-        tagged = tuple(sample for sample in self.samples if not wanted or wanted & set(sample.tags))
-        kept = tagged[:limit]
+        wanted, tagged = set(tags), self.samples
+        if wanted:
+            rows = columns_of(tagged).tagged(wanted)
+            tagged = tagged.taken(rows) if isinstance(tagged, StoredSamples) else tuple(tagged[row] for row in rows)
+        kept = tagged if limit is None else tagged[:limit]
         if len(kept) == len(self.samples):
             return kept, None
         told = [f"tags {', '.join(sorted(wanted))}"] if wanted else []
@@ -120,7 +127,7 @@ def load_suite(path: Path, *, root: Path | None = None) -> Suite:
         path=path,
         name=path.resolve().name,
         samples=samples,
-        digest=combined_digest(sample.digest for sample in samples),
+        digest=combined_raw_digest(sorted_raw_digests(columns_of(samples).digests)),
         prompts=_prompts(path / PROMPTS_FOLDER),
         contract=load_contract(path / CONTRACT_FILE),
         config=load_config(path / CONFIG_FILE, root=root),

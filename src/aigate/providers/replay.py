@@ -7,21 +7,28 @@ A recording is JSON Lines, `.gz` allowed, one answer a line. Only `id` and one o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from itertools import count, takewhile
+from array import array
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import count, pairwise, takewhile
 from pathlib import Path
 from typing import Any
 
-from aigate.core.digest import combined_digest, digest_of
-from aigate.core.json_text import json_type
+from aigate.core.columns import Texts
+from aigate.core.digest import combined_digest, combined_raw_digest, digest_of, raw_digest, sorted_raw_digests
+from aigate.core.json_text import json_type, strict_json
 from aigate.core.registry import nearest, refuse_unknown
 from aigate.core.response import Fault, FaultKind, Response
 from aigate.errors import CallError, ProviderConfigError, SuiteError
-from aigate.goldens.jsonlines import read_json_lines
+from aigate.files import FileLines, LineBlock
+from aigate.goldens.jsonlines import UNREADABLE, is_large, lines_of, read_json_lines
 from aigate.providers.base import ProviderSettings, Request
+from aigate.workers import Workers
 
-__all__ = ["Recording", "ReplayProvider", "from_settings", "load_recorded"]
+__all__ = ["Recording", "ReplayProvider", "StoredAnswers", "from_settings", "load_recorded", "response_in"]
 
 ADAPTER_VERSION = 1
 LARGEST_AMOUNT = 1e300  # what is larger, an integer of a thousand digits say, would overflow as a float
@@ -43,7 +50,73 @@ FIELDS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+class StoredAnswers(Mapping[tuple[str, int], Response]):
+    """The answers of a large file, each read when it is looked at.
+
+    Attributes:
+        ids: The sample's id of each line.
+        repeats: The repeat of each line.
+    """
+
+    def __init__(self, columns: _Columns, lines: FileLines) -> None:
+        self.ids, self.repeats = columns.ids, columns.repeats
+        self._columns, self._lines = columns, lines
+
+    @cached_property
+    def n_ids(self) -> int:
+        """How many samples are answered."""
+        first = self.repeats.count(self.repeats[0])
+        return first if first == len(self) else len(set(self.ids.all_raw()))
+
+    def line(self, row: int) -> bytes:
+        """One line, without its end."""
+        return self._lines(self._columns.offsets[row], self._columns.lengths[row])
+
+    def lines(self, rows: Sequence[int]) -> bytes | None:
+        """Some lines as they stand in the file; None where they do not follow one another there."""
+        first, last = rows[0], rows[0] + len(rows)
+        if first < 0 or (not isinstance(rows, range) and list(rows) != list(range(first, last))):
+            return None
+        return self._lines.span(self._columns.offsets[first:last], self._columns.lengths[first:last])
+
+    def rows_of(self, ids: Texts, repeat: int) -> Sequence[int]:
+        """Where the answers to some samples stand, all of one repeat; -1 for a sample without one."""
+        if ids == self.ids and self.repeats.count(repeat) == len(ids):
+            return range(len(ids))
+        rows = {raw: row for row, raw in enumerate(self.ids.all_raw()) if self.repeats[row] == repeat}
+        return array("q", (rows.get(raw, -1) for raw in ids.all_raw()))
+
+    def __getitem__(self, key: tuple[str, int]) -> Response:
+        if (row := self._row(key)) is None:
+            raise KeyError(key)
+        return response_in(self.line(row))
+
+    def __contains__(self, key: object) -> bool:
+        return isinstance(key, tuple) and self._row(key) is not None
+
+    def __iter__(self) -> Iterator[tuple[str, int]]:
+        return zip(self.ids, self.repeats, strict=True)
+
+    def __len__(self) -> int:
+        return len(self.repeats)
+
+    def _row(self, key: tuple[str, int]) -> int | None:
+        wanted = (key[0].encode("utf-8", "surrogatepass"), key[1])
+        order = self._order
+        place = bisect_left(order, wanted, key=lambda row: (self.ids.raw(row), self.repeats[row]))
+        found = order[place] if place < len(order) else None
+        return found if found is not None and (self.ids.raw(found), self.repeats[found]) == wanted else None
+
+    @cached_property
+    def _order(self) -> Sequence[int]:
+        """The lines by id and repeat."""
+        keys = list(zip(self.ids.all_raw(), self.repeats, strict=True))
+        if all(before < after for before, after in pairwise(keys)):
+            return range(len(keys))
+        return array("q", sorted(range(len(keys)), key=keys.__getitem__))
+
+
+@dataclass(frozen=True)
 class Recording:
     """The answers of one recorded file.
 
@@ -62,11 +135,27 @@ class Recording:
         wanted = set(sample_ids)
         return tuple(dict.fromkeys(found for found, _ in self.answers if found not in wanted))
 
+    @cached_property
+    def held(self) -> Mapping[int, int]:
+        """How many answers there are of each repeat."""
+        held = self.answers.repeats if isinstance(self.answers, StoredAnswers) else (key[1] for key in self.answers)
+        return Counter(held)
+
     def repeats_from(self, offset: int) -> int:
         """How many repeats, from one on, it holds of every sample that it answers at all; 0 or more."""
-        ids = {sample_id for sample_id, _ in self.answers}
-        held = takewhile(lambda repeat: all((id_, repeat) in self.answers for id_ in ids), count(offset))
-        return sum(1 for _ in held)
+        answers = self.answers
+        ids = answers.n_ids if isinstance(answers, StoredAnswers) else len({sample_id for sample_id, _ in answers})
+        return sum(1 for _ in takewhile(lambda repeat: self.held.get(repeat) == ids, count(offset)))
+
+    def missing(self, sample_id: str, repeat: int) -> CallError:
+        """What asking for an answer gives that is not there."""
+        held = len(self.held)
+        return CallError(
+            f"{self.path.name}: no recorded answer for id '{sample_id}', repeat {repeat}"
+            f" (it holds {held} repeat{'' if held == 1 else 's'})",
+            kind=FaultKind.MISSING,
+            hint=f"record it, or ask for no more repeats than there are: --repeats {held}",
+        )
 
 
 class ReplayProvider:
@@ -85,7 +174,7 @@ class ReplayProvider:
         if repeat_offset is not None and repeat_offset < 0:
             raise ProviderConfigError(f"provider 'replay': repeat-offset is {repeat_offset}, expected 0 or more")
         self.recording = recording
-        first = min((repeat for _, repeat in recording.answers), default=0)
+        first = min(recording.held, default=0)
         self.repeat_offset = first if repeat_offset is None else repeat_offset
 
     offline = True
@@ -115,7 +204,7 @@ class ReplayProvider:
         repeat = request.repeat + self.repeat_offset
         found = self.recording.answers.get((request.sample.id, repeat))
         if found is None:
-            raise _missing(self.recording, request.sample.id, repeat)
+            raise self.recording.missing(request.sample.id, repeat)
         return found
 
     async def aclose(self) -> None:
@@ -152,6 +241,8 @@ def load_recorded(path: Path) -> Recording:
             both of output and error, an (id, repeat) that another line holds already. A score outside [0, 1] may stand
             in a recording; a scorer that reads it says so.
     """
+    if is_large(path) and (stored := _stored(path)) is not None:
+        return stored
     answers: dict[tuple[str, int], Response] = {}
     lines: dict[tuple[str, int], int] = {}
     unnumbered: dict[str, int] = {}
@@ -167,8 +258,137 @@ def load_recorded(path: Path) -> Recording:
     return Recording(answers, path, combined_digest(_answer_digests(answers)))
 
 
+def response_in(line: bytes) -> Response:
+    """The answer in a line that was found sound before.
+
+    Raises:
+        SuiteError: The file was changed meanwhile.
+    """
+    try:
+        return _response_in(strict_json(line))
+    except (ValueError, TypeError, AttributeError):
+        raise SuiteError("a recording was changed while it was in use", hint="run again") from None
+
+
+def _response_in(row: Mapping[str, Any]) -> Response:
+    """As `_response_of`, of a row that was checked: to do it again takes as long as to score the answer."""
+    told = row.get
+    return Response(
+        output=told("output"),
+        fault=_fault_of(told("error"), where=""),
+        latency_s=_as_float(told("latency_s")),
+        ttft_s=_as_float(told("ttft_s")),
+        input_tokens=told("input_tokens"),
+        output_tokens=told("output_tokens"),
+        cost_usd=_as_float(told("cost_usd")),
+        finish_reason=told("finish_reason"),
+        served_model=told("served_model"),
+        fingerprint=told("fingerprint"),
+        refusal=told("refusal") or False,
+        scores={name: float(value) for name, value in (told("scores") or {}).items()},
+    )
+
+
+def _is_usual(row: Mapping[str, Any]) -> bool:
+    """True for an output with measures of the right types and nothing else: most lines, and soon told."""
+    told = row.get
+    if type(told("output")) is not str or not (told("error") is told("refusal") is told("scores") is None):
+        return False
+    for name in _TEXTS:
+        if type(told(name)) not in _TEXT_TYPES:
+            return False
+    for name in _WHOLES:
+        if (count := told(name)) is not None and not _is_whole(count):
+            return False
+    return all(amount is None or _is_amount(amount) for amount in map(told, _AMOUNTS))
+
+
+_TEXTS = ("finish_reason", "served_model", "fingerprint")
+_TEXT_TYPES = frozenset({str, type(None)})
+_WHOLES = ("input_tokens", "output_tokens")
+_AMOUNTS = ("latency_s", "ttft_s", "cost_usd")
+
+
+def _as_float(value: float | None) -> float | None:
+    return None if value is None else float(value)
+
+
 def _answer_digests(answers: Mapping[tuple[str, int], Response]) -> Iterable[str]:
-    return (digest_of([sample_id, repeat, found.to_dict()]) for (sample_id, repeat), found in answers.items())
+    return (_answer_digest(*key, found) for key, found in answers.items())
+
+
+def _answer_digest(sample_id: str, repeat: int, found: Response) -> str:
+    return digest_of([sample_id, repeat, found.to_dict()])
+
+
+@dataclass(slots=True)
+class _Columns:
+    """Lines of a recording: whose answer, where it stands, and 32 bytes of digest each."""
+
+    ids: Texts = field(default_factory=Texts)
+    repeats: array[int] = field(default_factory=lambda: array("i"))
+    offsets: array[int] = field(default_factory=lambda: array("q"))
+    lengths: array[int] = field(default_factory=lambda: array("i"))
+    digests: bytearray = field(default_factory=bytearray)
+    numbered: bool = True
+
+    def extend(self, other: _Columns) -> None:
+        for name in ("ids", "repeats", "offsets", "lengths"):
+            getattr(self, name).extend(getattr(other, name))
+        self.digests += other.digests
+        self.numbered = self.numbered and other.numbered
+
+    @property
+    def repeats_a_key(self) -> bool:
+        """True when two lines answer the same, or where lines would have to be numbered in the file's order."""
+        keys: list[Any] = list(self.ids.all_raw())
+        if self.numbered and any(self.repeats):
+            keys = list(zip(keys, self.repeats, strict=True))
+        if all(before < after for before, after in pairwise(keys)):
+            return False
+        keys.sort()
+        return any(before == after for before, after in pairwise(keys))
+
+
+def _stored(path: Path) -> Recording | None:
+    """The answers of a large file; None where anything is odd: then line by line will tell what.
+
+    Lines without a number that answer one sample twice are odd too: number them, and they need no memory.
+    """
+    columns = _Columns()
+    try:
+        lines = FileLines.unpacked(path)
+        with Workers.for_bytes(lines.size) as workers:
+            for found in workers.map(_scan_block, ((block,) for block in lines.blocks())):
+                if found is None:
+                    return None
+                columns.extend(found)
+    except UNREADABLE:
+        return None
+    if not len(columns.ids) or columns.repeats_a_key:
+        return None
+    digest = combined_raw_digest(sorted_raw_digests(columns.digests))
+    columns.digests = bytearray()
+    return Recording(StoredAnswers(columns, lines), path, digest)
+
+
+def _scan_block(block: LineBlock) -> _Columns | None:
+    found, offset = _Columns(), block.offset
+    for raw in lines_of(block):
+        try:
+            row = strict_json(raw)
+            sample_id, repeat = _key_of(row, where="", unnumbered={})
+            found.repeats.append(repeat)
+            answer = _response_in(row) if _is_usual(row) else _response_of(row, where="")
+            found.digests += raw_digest(_answer_digest(sample_id, repeat, answer))
+        except (SuiteError, ValueError, TypeError, AttributeError, OverflowError):
+            return None
+        found.numbered = found.numbered and row.get("repeat") is not None
+        found.ids.append(sample_id)
+        found.offsets.append(offset)
+        found.lengths.append(len(raw))
+        offset += len(raw) + 1
+    return found
 
 
 def _key_of(row: Mapping[str, Any], *, where: str, unnumbered: dict[str, int]) -> tuple[str, int]:
@@ -282,16 +502,6 @@ def _duplicate(key: tuple[str, int], *, where: str, first: int) -> SuiteError:
     return SuiteError(
         f"{where}: duplicate answer for id '{key[0]}', repeat {key[1]} (first on line {first})",
         hint="number the answers to one sample with `repeat`: 0, 1, 2, ...",
-    )
-
-
-def _missing(recording: Recording, sample_id: str, repeat: int) -> CallError:
-    held = len({recorded for _, recorded in recording.answers})
-    return CallError(
-        f"{recording.path.name}: no recorded answer for id '{sample_id}', repeat {repeat}"
-        f" (it holds {held} repeat{'' if held == 1 else 's'})",
-        kind=FaultKind.MISSING,
-        hint=f"record it, or ask for no more repeats than there are: --repeats {held}",
     )
 
 

@@ -84,12 +84,14 @@ def _paired_rows(comparison: Comparison) -> Iterable[dict[str, Any]]:
         paired = comparison.paired(metric)
         candidate, baseline, used = paired.arms("observed")
         now, before = candidate.mean(axis=1), baseline.mean(axis=1)
+        samples = comparison.candidate.columns.samples
         for row in np.flatnonzero(used).tolist():
+            sample = int(paired.rows[row])
             yield {
                 "metric": metric,
-                "id": paired.ids[row],
-                "unit": paired.units[row],
-                "tags": list(paired.tags[row]),
+                "id": samples.ids[sample],
+                "unit": samples.unit(sample),
+                "tags": list(samples.tags[sample] or ()),
                 "baseline": float(before[row]),
                 "candidate": float(now[row]),
                 "difference": float(now[row] - before[row]),

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
+from aigate.core.columns import OUTPUT
 from aigate.core.run import Run
 from aigate.gating.checks.max_latency import load_obstacle
-from aigate.running.timings import MEASURES, LatencySummary, summarise, timings_of
+from aigate.running.timings import MEASURES, LatencySummary, seconds_of, summarise
 
 __all__ = ["measured"]
 
@@ -28,8 +29,8 @@ def measured(candidate: Run, baseline: Run | None) -> tuple[str, ...]:
 
 def _latencies(candidate: Run, baseline: Run | None) -> Iterable[str]:
     for of, name in MEASURES.items():
-        now = summarise(timings_of(candidate, of).seconds, of=of)
-        before = None if baseline is None else summarise(timings_of(baseline, of).seconds, of=of)
+        now = summarise(seconds_of(candidate, of), of=of)
+        before = None if baseline is None else summarise(seconds_of(baseline, of), of=of)
         if not now.answered:
             continue
         apart = ""
@@ -63,10 +64,10 @@ def _costs(candidate: Run, baseline: Run | None) -> Iterable[str]:
     before = [] if baseline is None else _known_costs(baseline)
     mean = f"{math.fsum(now) / len(now):.3g} USD"
     told = f"{math.fsum(before) / len(before):.3g} USD → {mean}" if before else mean
-    answers = sum(result.response is not None and result.response.output is not None for result in candidate.results)
+    answers = candidate.columns.answers.kinds.count(OUTPUT)
     unknown = f", {answers - len(now)} of {answers} answers do not tell theirs" if len(now) < answers else ""
     yield f"cost: {told} an answer, {math.fsum(now):.3g} USD in all{unknown}"
 
 
 def _known_costs(run: Run) -> list[float]:
-    return [r.response.cost_usd for r in run.results if r.response is not None and r.response.cost_usd is not None]
+    return [cost for cost in run.columns.answers.numbers.get("cost_usd", ()) if not math.isnan(cost)]

@@ -36,7 +36,7 @@ LONGEST_NAME = 50
 def plot_run(run: Run, metric: str | None = None) -> Figure:
     """How many samples have which mean score, and the latency curve where latency was measured."""
     spec = _spec(run, metric)
-    trials = trials_of(run, spec, tuple(run.samples))
+    trials = trials_of(run, spec, np.arange(len(run)))
     scores = trials.filled(None).mean(axis=1)[trials.present.any(axis=1)]
     figure, (left, right) = _figure(2, height=3.6)
     left.hist(scores if spec.direction == "higher" else 1.0 - scores, bins=BINS, range=(0.0, 1.0), color=CANDIDATE)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from aigate.core.ledger import Outcome
@@ -203,7 +203,7 @@ def _threshold_means(verdict: Verdict, run: Run) -> str:
         return ""
     of = "" if run.header.metric(check.metric or "") is None else "the mean of "
     early = _on_a_part(check)
-    left_out = not early and check.details.get("not_applicable") and check.n_samples < len(run.samples)
+    left_out = not early and check.details.get("not_applicable") and check.n_samples < len(run)
     how = "not decided" if check.status is Status.INCONCLUSIVE else "decided early"
     on_part = f", {how} on {check.n_samples} of them" if early else ""
     over = f"the {check.n_samples} judgeable" if left_out else f"all {run.header.suite_size}"
@@ -314,14 +314,14 @@ def _asked_part(baseline: Run | None, candidate: Run) -> Run | None:
     skipped = frozenset(skipped_samples(candidate))
     if baseline is None or not skipped:
         return baseline
-    samples = {id_: sample for id_, sample in baseline.samples.items() if id_ not in skipped}
-    results = tuple(result for result in baseline.results if result.sample_id in samples)
-    return replace(baseline, samples=samples, results=results)
+    columns = baseline.columns
+    samples = [row for row, id_ in enumerate(columns.samples.ids) if id_ not in skipped]
+    return baseline.part(baseline.header, samples, [row for sample in samples for row in columns.rows_of(sample)])
 
 
 def _metrics_over(candidate: Run) -> str:
     skipped = len(skipped_samples(candidate))
-    asked = len(candidate.samples) - skipped
+    asked = len(candidate) - skipped
     return f"over the {asked} of {candidate.header.suite_size} samples that were asked" if skipped else ""
 
 

@@ -380,9 +380,5 @@ def _output_limit(parameters: Mapping[str, Any]) -> int | None:
 def _mean_output(baseline: Run | None) -> float | None:
     if baseline is None:
         return None
-    told = [
-        result.response.output_tokens
-        for result in baseline.results
-        if result.response is not None and result.response.output_tokens is not None
-    ]
+    told = [count for count in baseline.columns.answers.numbers.get("output_tokens", ()) if not math.isnan(count)]
     return sum(told) / len(told) if told else None

@@ -114,8 +114,14 @@ class Plan:
 
     @cached_property
     def tasks(self) -> tuple[Task, ...]:
-        """Every sample and repeat, done or not, in the order in which they are asked."""
-        return schedule(self.samples, self.repeats, looks=self.looks, seed=self.seed, first=self.first)
+        """Every sample and repeat, done or not, in the order in which they are asked.
+
+        What calls nothing and is answered whole comes in the order of the suite, whatever looks are planned.
+        """
+        whole = self.settled is None and is_offline(self.provider)
+        return schedule(
+            self.samples, self.repeats, looks=None if whole else self.looks, seed=self.seed, first=self.first
+        )
 
     def request(self, task: Task) -> Request:
         """The request of one task."""

@@ -14,10 +14,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from aigate.core.columns import columns_of
 from aigate.core.digest import seed_from
 from aigate.core.looks import LookPlan
 from aigate.core.registry import refuse_unknown
 from aigate.core.run import AnchorsJudged, Result, Run, RunHeader
+from aigate.core.runfile import EncodedBlock
 from aigate.core.sample import Message, Sample
 from aigate.core.version import VersionId
 from aigate.errors import ConfigError, UsageError
@@ -27,6 +29,7 @@ from aigate.goldens.suite import Suite, load_suite
 from aigate.providers.base import Provider, ProviderSettings, has_journal_identity, is_local, is_offline, make_provider
 from aigate.running.asking import RetryPolicy
 from aigate.running.budget import Budget, Caps
+from aigate.running.chunks import is_judged_in_chunks, judge_in_chunks
 from aigate.running.engine import Means, Plan, run_plan
 from aigate.running.judges import JudgeChoices, judge_plans, scorer_settings_of, scorers_of
 from aigate.running.prices import Price, find_price
@@ -34,7 +37,7 @@ from aigate.running.provenance import git_commit, library_versions, utc_now
 from aigate.running.schedule import run_at_look
 from aigate.running.uploading import Upload, file_of
 from aigate.running.writer import RunWriter, begun_run
-from aigate.scorers.base import Scorer, make_ready
+from aigate.scorers.base import Scorer, ScorerSettings, make_ready
 from aigate.scorers.calibration import calibrations_in
 from aigate.stores import local_path
 
@@ -294,11 +297,14 @@ def prepare(suite: Suite, choices: Choices, *, environ: Mapping[str, str]) -> Co
     concurrency = choices.concurrency or config.concurrency or DEFAULTS["concurrency"]
     provider = _provider(suite, choices, version, environ, concurrency)
     render = _renderer(prompt)
-    for sample in samples:  # a prompt that cannot be rendered is found before anything is paid for
-        render(sample)
+    if prompt is not None:
+        for sample in samples:  # a prompt that cannot be rendered is found before anything is paid for
+            render(sample)
     repeats = choices.repeats or config.repeats or DEFAULTS["repeats"]
     price = _price(suite, choices, provider, own_prices)
     retries = config.retries if choices.retries is None else choices.retries
+    if is_offline(provider):
+        retries = 0  # what calls nothing gives the same answer again
     plan = Plan(
         samples=samples,
         repeats=repeats,
@@ -369,7 +375,7 @@ def with_looks(
     plan = replace(conditions.plan, first=frozenset(first))
     if looks is None:
         return replace(conditions, plan=plan, settled=settled)
-    units = len({sample.unit for sample in plan.samples})
+    units = columns_of(plan.samples).n_units
     begins, ends = looks.looks[0], looks.looks[-1]
     if (begins.repeats, ends.units) != (plan.repeats, units):
         raise UsageError(
@@ -426,13 +432,13 @@ def execute(
             repeats=writer.header.repeats,
             looks=writer.header.looks,
             seed=writer.header.seed,
-            done=frozenset(result.key for result in writer.kept),
+            done=writer.kept_keys,
             answered=writer.answered,
         )
         means = Means.of(plan, budget=conditions.budget, journal=journal)
         with _loaded_meanwhile(plan, needed_later):
             execution = _Execution(plan, means, writer, conditions.settled, progress, looked)
-            anchors = run_to_end(execution.run(conditions.engine))
+            anchors = run_to_end(execution.run(conditions.engine, scorer_settings_of(conditions.suite)))
         return writer.close_run(finished_at=utc_now(), judge_anchors=anchors)
 
 
@@ -504,14 +510,18 @@ class _Execution:
         self._plan = plan if settled is None else replace(plan, settled=self._decide)
         self._means, self._writer, self._settled = means, writer, settled
         self._progress, self._looked = progress, looked
-        self._tasks = self._plan.tasks
-        self._found = {result.key: result for result in writer.kept}
+        self._tasks = () if settled is None else self._plan.tasks  # for the looks alone
+        self._done, self._total = len(writer.kept), len(plan.samples) * plan.repeats
+        self._found = {} if settled is None else {result.key: result for result in writer.kept}  # for the looks alone
         self._not_asked = 0
         self._ended_at: int | None = None
 
-    async def run(self, engine: DaskEngine | None) -> Mapping[str, AnchorsJudged]:
+    async def run(self, engine: DaskEngine | None, scorers: Sequence[ScorerSettings]) -> Mapping[str, AnchorsJudged]:
         """Ask everything, or what of it is needed; gives what judges said of labelled answers."""
-        if engine is None:
+        anchors: Mapping[str, AnchorsJudged] = {}
+        if engine is None and is_judged_in_chunks(self._plan):
+            await judge_in_chunks(self._plan, scorers, self._record_block)
+        elif engine is None:
             anchors = await run_plan(self._plan, self._record, self._means)
         else:
             from aigate.running.distributed import run_on_dask
@@ -521,14 +531,28 @@ class _Execution:
             self._tell(self._ended_at, settled=True)
         return anchors
 
+    def _record_block(self, block: EncodedBlock) -> None:
+        self._writer.add_block(block)
+        if self._progress is None:
+            self._done += len(block.rows)
+        elif (several := getattr(self._progress, "several", None)) is not None:
+            self._done += len(block.rows)
+            several(block.rows.answers, self._done, self._total)
+        else:
+            for result in block.results():
+                self._done += 1
+                self._progress(result, self._done, self._total)
+
     def _record(self, result: Result, sample: Sample) -> None:
         self._writer.add(result, sample)
         if result.outcome.not_run:
             self._not_asked += 1
             return
-        self._found[result.key] = result
+        self._done += 1
+        if self._settled is not None:
+            self._found[result.key] = result
         if self._progress is not None:
-            self._progress(result, len(self._found), len(self._tasks))
+            self._progress(result, self._done, self._total)
 
     async def _decide(self, look: int) -> bool:
         """In a thread, so that answers in flight are not held up by the arithmetic."""
@@ -545,7 +569,7 @@ class _Execution:
     def _tell(self, look: int, *, settled: bool) -> None:
         if self._looked is not None and self._plan.looks is not None:
             planned = len(self._plan.looks.looks)
-            self._looked(Looked(look, planned, settled, self._not_asked, len(self._tasks)))
+            self._looked(Looked(look, planned, settled, self._not_asked, self._total))
 
 
 def primary_metric(suite: Suite, scorers: Sequence[Scorer]) -> str:

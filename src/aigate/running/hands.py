@@ -128,7 +128,7 @@ def recipe_of(
         concurrency=plan.concurrency,
         parameters=plan.parameters,
         price=None if plan.price is None else (plan.price.input_usd, plan.price.output_usd),
-        scorers=tuple(_row(s) for s, made in zip(scorers, plan.scorers, strict=True) if is_judged_by_workers(made)),
+        scorers=tuple(s.to_dict() for s, made in zip(scorers, plan.scorers, strict=True) if is_judged_by_workers(made)),
     )
     try:
         recipe.to_json()
@@ -138,10 +138,6 @@ def recipe_of(
             hint="options are texts, numbers, lists and tables",
         ) from None
     return recipe
-
-
-def _row(settings: ScorerSettings) -> Mapping[str, Any]:
-    return {name: getattr(settings, name) for name in ("name", "argument", "options", "contract")}
 
 
 def is_judged_by_workers(scorer: Scorer) -> bool:

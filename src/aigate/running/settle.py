@@ -117,7 +117,8 @@ async def judged(scorer: Scorer, sample: Sample, response: Response) -> ScoreOrN
         if response.fault is not None:
             return _no_answer(response.fault)
         said = scorer.score(sample, response)
-        return _storable(await said if inspect.isawaitable(said) else said)
+        there = isinstance(said, Score | Unscored)  # to ask whether it can be awaited takes as long as to score
+        return _storable(await said if not there and inspect.isawaitable(said) else said)
     except ScoringError as error:
         return Unscored("judge_error", str(error))
     except Exception as error:  # noqa: BLE001 - a scorer of a user's may raise anything; the run must go on and say so

@@ -13,11 +13,16 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from aigate.core.response import FaultKind, Response
+from aigate.core.columns import FAULT_KINDS, NO_RESPONSE, OUTCOMES, OUTPUT, AnswerColumns
+from aigate.core.response import FaultKind
 from aigate.core.run import Run
 from aigate.stats.quantiles import quantile_ranks, samples_to_bound
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 __all__ = [
     "MEASURES",
@@ -30,6 +35,7 @@ __all__ = [
     "Timings",
     "log_ratios",
     "quantile_name",
+    "seconds_of",
     "summarise",
     "timings_of",
 ]
@@ -99,31 +105,86 @@ class Timings:
 
 def timings_of(run: Run, of: Measure = "latency") -> Timings:
     """What a run tells of how long its answers took; what was never asked is left out."""
-    timeout_s = float((run.header.load or {}).get("timeout_s", math.inf))
-    times, lost, journaled, unmeasured = [], [], 0, 0
-    for result in run.results:
-        response = result.response
-        if response is None or result.outcome.not_run:
-            continue
-        if response.fault is not None and not response.fault.kind.candidate_fault:
-            lost.append(result.sample_id)
-        elif response.journaled_at is not None:
-            journaled += 1
-        elif (seconds := _seconds(response, of, timeout_s)) is None:
-            unmeasured += 1
-        else:
-            times.append(Timing(result.sample_id, run.samples[result.sample_id].unit, seconds))
-    return Timings(of, tuple(times), tuple(lost), journaled, unmeasured)
+    import numpy as np
+
+    found, columns = _Told.of(run, of), run.columns
+    sample = np.repeat(np.arange(len(columns)), np.diff(columns.starts))
+    ids, unit = columns.samples.ids, columns.samples.unit
+    return Timings(
+        of,
+        tuple(
+            Timing(ids[row], unit(row), seconds)
+            for row, seconds in zip(sample[found.rows].tolist(), found.seconds.tolist(), strict=True)
+        ),
+        tuple(ids[row] for row in sample[found.lost].tolist()),
+        found.journaled,
+        found.unmeasured,
+    )
 
 
-def _seconds(response: Response, of: Measure, timeout_s: float) -> float | None:
-    """How long it took; None where nobody knows. What a filter withheld came back, and was not timed."""
-    if response.fault is not None:
-        return None if response.fault.kind is FaultKind.CONTENT_FILTER else SLOWER_THAN_ANY
-    found = response.latency_s if of == "latency" else response.ttft_s
-    if found is None:
-        return None
-    return SLOWER_THAN_ANY if response.longest_failed_s >= timeout_s else max(found, response.longest_failed_s)
+def seconds_of(run: Run, of: Measure = "latency") -> Sequence[float]:
+    """The times of `timings_of` alone."""
+    seconds: list[float] = _Told.of(run, of).seconds.tolist()
+    return seconds
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """The rows of results that tell a time, the times, and the rows of those that were lost."""
+
+    rows: NDArray[np.intp]
+    seconds: NDArray[np.float64]
+    lost: NDArray[np.intp]
+    journaled: int
+    unmeasured: int
+
+    @classmethod
+    def of(cls, run: Run, of: Measure) -> _Told:
+        import numpy as np
+
+        answers = run.columns.answers
+        kinds = np.array(answers.kinds)
+        asked = (kinds != NO_RESPONSE) & ~np.isin(np.array(answers.outcomes), _NOT_RUN)
+        lost = asked & np.isin(kinds, _LOST)
+        kept = np.array(answers.journaled.codes) >= 0
+        told = asked & ~lost & ~kept
+        seconds = _seconds(answers, of, float((run.header.load or {}).get("timeout_s", math.inf)))
+        timed = told & ~np.isnan(seconds)
+        return cls(
+            np.flatnonzero(timed),
+            seconds[timed],
+            np.flatnonzero(lost),
+            int((asked & ~lost & kept).sum()),
+            int((told & ~timed).sum()),
+        )
+
+
+def _seconds(answers: AnswerColumns, of: Measure, timeout_s: float) -> NDArray[np.float64]:
+    """How long each took; NaN where nobody knows. What a filter withheld came back, and was not timed."""
+    import numpy as np
+
+    kinds = np.array(answers.kinds)
+    found, failed = (_numbers(answers, name) for name in (f"{of}_s", "longest_failed_s"))
+    failed = np.where(np.isnan(failed), 0.0, failed)
+    found = np.where(~np.isnan(found) & (failed >= timeout_s), SLOWER_THAN_ANY, np.maximum(found, failed))
+    found = np.where(kinds > OUTPUT, SLOWER_THAN_ANY, found)
+    return np.where(kinds == _WITHHELD, math.nan, found)
+
+
+def _numbers(answers: AnswerColumns, name: str) -> NDArray[np.float64]:
+    import numpy as np
+
+    told = answers.numbers.get(name)
+    return np.full(len(answers), math.nan) if told is None else np.array(told)
+
+
+def _code(kind: FaultKind) -> int:
+    return OUTPUT + 1 + FAULT_KINDS.index(kind)
+
+
+_LOST = [_code(kind) for kind in FAULT_KINDS if not kind.candidate_fault]
+_WITHHELD = _code(FaultKind.CONTENT_FILTER)
+_NOT_RUN = [code for code, outcome in enumerate(OUTCOMES) if outcome.not_run]
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +243,7 @@ class LatencySummary:
     @property
     def answered(self) -> tuple[float, ...]:
         """The times of answers that came."""
-        return tuple(time for time in self.seconds if math.isfinite(time))
+        return tuple(filter(math.isfinite, self.seconds))
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -228,8 +289,9 @@ def summarise(
     >>> found[0.5].seconds, found[0.99].high, found.needs
     (5.0, None, ('needs at least 299 samples to bound p99',))
     """
-    times = tuple(float(time) for time in seconds)
-    if wrong := [time for time in times if not time >= 0.0]:
+    times = tuple(map(float, seconds))
+    if not all(map((0.0).__le__, times)):
+        wrong = [time for time in times if not time >= 0.0]
         raise ValueError(f"seconds: got {wrong[0]}, expected 0 or more")
     ordered = sorted(times)
     found = tuple(_quantile_time(ordered, quantile, level) for quantile in quantiles) if ordered else ()

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import IO
 
+from aigate.core.columns import OUTCOMES, RowColumns
 from aigate.core.json_text import strict_json
 from aigate.core.ledger import Outcome
 from aigate.core.response import Response
 from aigate.core.run import AnchorsJudged, Result, Run, RunHeader
-from aigate.core.runfile import PartialRun, RunEncoder, decode, decode_partial
+from aigate.core.runfile import EncodedBlock, PartialRun, RunEncoder, StoredResults, decode_header, stored_run
 from aigate.core.sample import Sample
 from aigate.errors import RunFileError, UsageError
-from aigate.files import read_lines
+from aigate.files import FileLines
+from aigate.running.runfiles import read_partial, read_run
 
 __all__ = ["RunWriter", "begun_run"]
 
@@ -51,26 +55,24 @@ class RunWriter:
     def __init__(self, path: Path, header: RunHeader, *, resume: bool = False) -> None:
         self.path = path
         self._resumed = resume
-        self.kept: tuple[Result, ...] = ()
+        self.kept: Sequence[Result] = ()
         self.answered: Mapping[tuple[str, int], Response] = {}
         self.header = header
-        self._results: list[Result] = []
-        self._samples: dict[str, Sample] = {}
         existing = _existing(path, whole=resume)
         if existing is not None and resume:
             if existing.closing is not None:
-                decode(read_lines(path), source=str(path))  # a finished run is only built on when its digest holds
+                read_run(path)  # a finished run is only built on when its digest holds
             self.header = _under_plan_of(existing.header, header)
             self._require_same_conditions(existing, asked=header)
             self.answered = _unjudged(existing)
-            self._start(existing.samples, _worth_keeping(existing))
-        elif existing is not None and existing.closing is None and existing.results:
+            self._start(existing)
+        elif existing is not None and existing.closing is None and len(existing.rows):
             raise UsageError(
-                f"{path}: holds an interrupted run with {len(existing.results)} results",
+                f"{path}: holds an interrupted run with {len(existing.rows)} results",
                 hint="add --resume to go on with it, or choose another --out",
             )
         else:
-            self._start({}, ())
+            self._start(None)
 
     def __enter__(self) -> RunWriter:
         return self
@@ -80,11 +82,28 @@ class RunWriter:
     ) -> None:
         self._file.close()
 
+    @property
+    def kept_keys(self) -> frozenset[tuple[str, int]]:
+        """Sample id and repeat of the results that stand in the file already."""
+        return frozenset(islice(zip(self.rows.ids, self.rows.answers.repeats, strict=True), len(self.kept)))
+
+    @property
+    def rows(self) -> RowColumns:
+        """What stands in the file, as columns, in its order."""
+        return self._encoder.rows
+
     def add(self, result: Result, sample: Sample) -> None:
-        """Append one result; it is with the operating system when this returns."""
-        self._write(self._encoder.result_line(result, sample))
-        self._results.append(result)
-        self._samples[sample.id] = sample
+        """Append one result; it is with the operating system when this returns.
+
+        Raises:
+            RunFileError: The disk is full, or cannot be written for another reason.
+        """
+        self._write(self._encoder.result_line(result, sample).encode() + b"\n")
+
+    def add_block(self, block: EncodedBlock) -> None:
+        """Append results that were encoded elsewhere, likewise."""
+        self._write(block.text)
+        self._encoder.take(block)
 
     def close_run(self, *, finished_at: str, judge_anchors: Mapping[str, AnchorsJudged] | None = None) -> Run:
         """Write the closing line and force the file to disk.
@@ -98,19 +117,20 @@ class RunWriter:
         """
         anchors = dict(judge_anchors or {})
         closing = self._encoder.closing_line(finished_at=finished_at, judge_anchors=anchors)
-        self._write(closing)
-        os.fsync(self._file.fileno())
-        return Run(
-            header=decode_partial([self._header_line], source=str(self.path)).header,
-            samples={sample_id: self._samples[sample_id] for sample_id in sorted(self._samples)},
-            results=tuple(sorted(self._results, key=lambda result: result.key)),
+        self._write(closing.encode() + b"\n")
+        with self._told_apart():
+            os.fsync(self._file.fileno())
+        return stored_run(
+            decode_header(self._header_line.encode(), str(self.path)),
+            self._encoder.rows.sorted(),
+            FileLines(self.path),
             digest=strict_json(closing)["closing"]["digest"],
             finished_at=finished_at,
             source=str(self.path),
             judge_anchors=anchors,
         )
 
-    def _start(self, samples: Mapping[str, Sample], kept: Iterable[Result]) -> None:
+    def _start(self, existing: PartialRun | None) -> None:
         """Begin the file anew beside the old one, and put it in its place once all that is kept stands in it."""
         fresh = self.path.with_name(f".{self.path.name}.{os.getpid()}.new")
         try:
@@ -119,13 +139,12 @@ class RunWriter:
         except OSError as error:
             raise UsageError(f"{self.path}: cannot be written: {error.strerror}", hint="choose another --out") from None
         fcntl.flock(self._file, fcntl.LOCK_EX)  # for as long as the run lasts; see `_refuse_if_being_written`
-        self.kept = tuple(kept)
         self._encoder = RunEncoder(self.header)
         try:
             self._header_line = self._encoder.header_line()
-            self._write(self._header_line)
-            for result in self.kept:
-                self.add(result, samples[result.sample_id])
+            self._write(self._header_line.encode() + b"\n")
+            if existing is not None:
+                self._keep(existing, fresh)
             if self.path.exists() and not self._resumed:
                 self.path.replace(self.path.with_name(self.path.name + ".previous"))
             fresh.replace(self.path)
@@ -134,10 +153,29 @@ class RunWriter:
             fresh.unlink(missing_ok=True)
             raise
 
-    def _write(self, line: str) -> None:
-        rest = f"{line}\n".encode()
-        while rest:  # a disk that gets full takes a part of it, and says so at the next attempt
-            rest = rest[self._file.write(rest) :]
+    def _keep(self, existing: PartialRun, fresh: Path) -> None:
+        """Copy the lines that are worth keeping."""
+        worth = _worth_keeping(existing.rows)
+        rows = existing.rows if len(worth) == len(existing.rows) else existing.rows.taken(worth)
+        for text in self._encoder.take_over(rows, existing.lines):
+            self._write(text)
+        self.kept = StoredResults(rows, FileLines(fresh))
+
+    def _write(self, rest: bytes) -> None:
+        with self._told_apart():
+            while rest:  # a disk that gets full takes a part of it, and says so at the next attempt
+                rest = rest[self._file.write(rest) :]
+
+    @contextmanager
+    def _told_apart(self) -> Iterator[None]:
+        """Say of a file that cannot be written what it holds, and how to go on."""
+        try:
+            yield
+        except OSError as error:
+            raise RunFileError(
+                f"{self.path}: cannot be written: {error.strerror or error}",
+                hint=f"make room; {len(self.rows)} results are kept: the same command with --resume --out {self.path}",
+            ) from None
 
     def _require_same_conditions(self, existing: PartialRun, *, asked: RunHeader) -> None:
         before, now = existing.header.same_conditions(), self.header.same_conditions()
@@ -192,7 +230,7 @@ def _existing(path: Path, *, whole: bool) -> PartialRun | None:
         header, finished = _outline(path)
         if finished and header is not None and not whole:
             return None
-        return decode_partial(read_lines(path), source=str(path))
+        return read_partial(path)
     except RunFileError as error:
         raise UsageError(f"will not write over {error.message}", hint="choose another --out") from None
 
@@ -205,11 +243,11 @@ def _outline(path: Path) -> tuple[RunHeader | None, bool]:
             file.seek(0, os.SEEK_END)
             file.seek(max(0, file.tell() - LONGEST_CLOSING_BYTES))
             last = file.read().rstrip(b"\n").rpartition(b"\n")[2]
-        header = decode_partial([first.decode("utf-8").rstrip("\n")], source=str(path)).header
-    except (OSError, UnicodeDecodeError, RunFileError):
+        header = decode_header(first.rstrip(b"\n"), str(path))
+    except (OSError, RunFileError):
         return None, False
     try:
-        return header, last.startswith(b'{"closing":') and "closing" in strict_json(last.decode("utf-8"))
+        return header, last.startswith(b'{"closing":') and "closing" in strict_json(last)
     except ValueError:  # torn
         return header, False
 
@@ -226,16 +264,17 @@ def _refuse_if_being_written(path: Path) -> None:
 
 def _unjudged(existing: PartialRun) -> Mapping[tuple[str, int], Response]:
     """The answers that a judge or a scorer failed on, or that a cap kept from being judged."""
+    unjudged = {OUTCOMES.index(outcome) for outcome in (Outcome.JUDGE_ERROR, Outcome.BUDGET)}
+    rows = (row for row, outcome in enumerate(existing.rows.answers.outcomes) if outcome in unjudged)
+    results = (existing.results[row] for row in rows)
     return {
         result.key: result.response
-        for result in existing.results
-        if result.outcome in {Outcome.JUDGE_ERROR, Outcome.BUDGET}
-        and result.response is not None
-        and result.response.output is not None
+        for result in results
+        if result.response is not None and result.response.output is not None
     }
 
 
-def _worth_keeping(existing: PartialRun) -> Iterable[Result]:
+def _worth_keeping(rows: RowColumns) -> list[int]:
     """What is not asked again. A repeat that came before its sample's repeat 0, which carries the sample, is."""
-    known = (result for result in existing.results if result.sample_id in existing.samples)
-    return (result for result in known if result.outcome not in _ASKED_AGAIN)
+    again, orphans = {OUTCOMES.index(outcome) for outcome in _ASKED_AGAIN}, set(rows.orphans())
+    return [row for row, outcome in enumerate(rows.answers.outcomes) if outcome not in again and row not in orphans]

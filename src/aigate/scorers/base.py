@@ -200,6 +200,10 @@ class ScorerSettings:
     folder: Path = Path()
     baseline: BaselineAnswers | None = None
 
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON, for another process to make the same scorer from: `ScorerSettings(**row)`. Without the judge."""
+        return {name: getattr(self, name) for name in ("name", "argument", "options", "contract")}
+
     def needed_judge(self) -> Judge:
         """The judge.
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from functools import reduce
 from typing import Any
 
@@ -44,6 +44,7 @@ LINE_CLASSES = ((1, "0"), (2, "1"), (6, "2-5"))
 CUT_REASONS = frozenset({"length", "max_tokens", "max_output_tokens"})
 REFUSAL_REASONS = frozenset({"content_filter", "refusal", "safety"})
 
+_JSON_BEGINS = (*'{["-0123456789', "true", "false", "null")
 _PLAIN_KEY = re.compile(r"[\w$.-]{1,60}", re.ASCII)
 _LANGUAGE = re.compile(r"[a-z0-9+#-]{1,20}")
 _WRAPPERS = re.compile(r"^[*_\s]{1,4}")
@@ -106,6 +107,7 @@ _MARKDOWN: tuple[tuple[str, re.Pattern[str]], ...] = (
     ("table", re.compile(r"^[ \t]{0,3}\|[ \t]{0,20}:?-{2,100}:?[ \t]{0,20}\|", re.MULTILINE)),
     ("link", re.compile(r"\[[^\[\]\n]{1,200}\]\([^()\s]{1,500}\)")),
 )
+_MARKS = re.compile(r"[-#*+•|\[\d]")  # none of the above is without one of these
 _FINAL: tuple[tuple[str, re.Pattern[str]], ...] = (
     ("hashes", re.compile(r"#### ?\S[^\n]{0,100}$")),
     ("boxed", re.compile(r"\\boxed\{[^\n]{1,100}\}[^\w\n]{0,5}$")),
@@ -198,13 +200,16 @@ class Shape:
 
     def to_dict(self) -> dict[str, Any]:
         """The shape as JSON."""
-        return asdict(self)
+        return {name: getattr(self, name) for name in _FEATURES}
 
     @property
     def faults(self) -> tuple[str, ...]:
         """Why the output is not usable at all; empty when it is."""
         found = {"empty": self.empty, "a refusal": self.refusal, "truncated": self.truncated}
         return tuple(name for name, present in found.items() if present)
+
+
+_FEATURES = tuple(spec.name for spec in fields(Shape))
 
 
 def describe_shape(output: str, *, finish_reason: str | None = None, refusal: bool = False) -> Shape:
@@ -346,6 +351,8 @@ def _class_of(number: int, classes: tuple[tuple[int, str], ...], above: str) -> 
 
 
 def _json_shape(text: str) -> tuple[str, str]:
+    if not text.startswith(_JSON_BEGINS):  # most outputs are no JSON, and to find out by parsing takes long
+        return "none", ""
     try:
         value = strict_json(text)
     except ValueError:
@@ -425,6 +432,8 @@ def _without_fences(text: str, found: list[Fence]) -> str:
 
 
 def _markdown(text: str) -> str:
+    if _MARKS.search(text) is None:
+        return "none"
     windows = (text,) if len(text) <= 2 * WINDOW_CHARS else (text[:WINDOW_CHARS], text[-WINDOW_CHARS:])
     present = (name for name, pattern in _MARKDOWN if any(pattern.search(window) for window in windows))
     return "+".join(present) or "none"

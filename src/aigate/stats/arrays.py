@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["Floats", "finite_array", "open_fraction", "unit_sums"]
+__all__ = ["Floats", "distinct", "finite_array", "open_fraction", "unit_sums"]
 
 Floats = NDArray[np.float64]
+SPARSEST = 100  # times as large as there are values
 
 
 def finite_array(values: ArrayLike, *, name: str, ndim: int) -> Floats:
@@ -42,6 +43,20 @@ def finite_array(values: ArrayLike, *, name: str, ndim: int) -> Floats:
         where = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
         raise ValueError(f"{name}: got {array[where]} at {list(where)}, expected finite numbers")
     return array
+
+
+def distinct(codes: NDArray[Any]) -> NDArray[Any]:
+    """The different values of a flat array, ascending.
+
+    As `np.unique`, which takes a hundred times as long for a million different integers; those from 0 on that are not
+    much larger than there are of them, as numbers of units are, are counted instead.
+
+    >>> distinct(np.array([3, 0, 3]))
+    array([0, 3])
+    """
+    if codes.dtype.kind == "i" and codes.size and codes.min() >= 0 and codes.max() < SPARSEST * codes.size:
+        return np.flatnonzero(np.bincount(codes)).astype(codes.dtype, copy=False)
+    return np.unique(codes)
 
 
 def open_fraction(value: float, *, name: str) -> float:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from aigate.stats import special
-from aigate.stats.arrays import Floats, unit_of
+from aigate.stats.arrays import Floats, distinct, unit_of
 
 __all__ = ["Units", "effect_of", "level_for", "linear_variance", "share_effect", "units_of"]
 
@@ -32,7 +32,7 @@ def units_of(units: ArrayLike | None, *, n: int) -> Units | None:
     if units is None:
         return None
     codes = unit_of(units, n=n)
-    return None if len(np.unique(codes)) == n else codes
+    return None if len(distinct(codes)) == n else codes
 
 
 def level_for(level: float, units: Units | None) -> float:
@@ -43,7 +43,7 @@ def level_for(level: float, units: Units | None) -> float:
     """
     if units is None:
         return level
-    k = len(np.unique(units))
+    k = len(distinct(units))
     if k < 2:
         return 1.0
     t = float(special.stdtrit(k - 1, (1.0 + level) / 2.0))
@@ -81,7 +81,7 @@ def linear_variance(influence: Floats, units: Units | None) -> float:
         The variance; 0 with fewer than two units, where nothing is known of it.
     """
     sums = influence if units is None else np.bincount(units, weights=influence)
-    k = len(sums) if units is None else len(np.unique(units))
+    k = len(sums) if units is None else len(distinct(units))
     return float(np.square(sums).sum()) * k / (k - 1) if k > 1 else 0.0
 
 

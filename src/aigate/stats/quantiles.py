@@ -259,13 +259,23 @@ def samples_to_settle(above: int, n: int, quantile: float, *, level: float = 0.9
 
 def _low_rank(n: int, quantile: float, tail: float) -> int | None:
     """The largest r with P(Bin(n, q) <= r - 1) <= tail; None where there is none."""
-    at_most = special.bdtr(np.arange(n), n, quantile) if tail > 0.0 else np.ones(n)
-    return int(np.count_nonzero(at_most <= tail + SLACK)) or None
+    if tail <= 0.0:
+        return None
+    first, last = _where_it_may_lie(n, quantile)
+    at_most = special.bdtr(np.arange(first, last), n, quantile)
+    return first + int(np.count_nonzero(at_most <= tail + SLACK)) or None
 
 
 def _high_rank(n: int, quantile: float, tail: float) -> int | None:
     """The smallest s with P(Bin(n, q) >= s) <= tail; None where there is none."""
     if tail <= 0.0:
         return None
-    below = int(np.count_nonzero(1.0 - special.bdtr(np.arange(n), n, quantile) > tail + SLACK))
+    first, last = _where_it_may_lie(n, quantile)
+    below = first + int(np.count_nonzero(1.0 - special.bdtr(np.arange(first, last), n, quantile) > tail + SLACK))
     return below + 1 if below < n else None
+
+
+def _where_it_may_lie(n: int, quantile: float) -> tuple[int, int]:
+    """Counts of Bin(n, q) within 40 standard deviations of its mean: below and above, nothing has a probability."""
+    mean, reach = n * quantile, 50.0 + 40.0 * math.sqrt(n * quantile * (1.0 - quantile))
+    return max(0, math.floor(mean - reach)), min(n, math.ceil(mean + reach))

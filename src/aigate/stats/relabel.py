@@ -42,12 +42,13 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from aigate.stats.arrays import Floats, finite_array, open_fraction
+from aigate.stats.arrays import Floats, distinct, finite_array, open_fraction
 
 __all__ = [
     "Alternative",
     "LookResult",
     "RelabelResult",
+    "TrialRows",
     "TrialUnit",
     "relabel_looks",
     "relabel_looks_arrays",
@@ -58,6 +59,7 @@ Alternative = Literal["less", "two-sided"]
 """less: a drop is small T. two-sided: any shift, judged by |T|."""
 
 Bools = NDArray[np.bool_]
+Ints = NDArray[np.intp]
 
 QUANTA_PER_SCORE = 1e9
 LARGEST_TOTAL = 2.0**51  # twice this, plus or minus itself, is still a whole number in float64
@@ -70,6 +72,8 @@ BLOCK_CELLS = 1_000_000  # 8 MB of float64 per intermediate array
 BLOCK_PATHS = 10_000  # their totals stay in the cache while unit after unit is added
 MOST_CELLS = 3e9  # relabelled units in a second, larger drawing: seconds
 MOST_HEIGHTS = 4_000_000  # heights per look in a second drawing: 32 MB of float64
+MANY_UNITS = 20_000  # from here on equal units are drawn together
+COMMON = 256  # as many equal units cost as much one by one as one draw of how they fell
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -102,6 +106,52 @@ class TrialUnit:
             )
         if samples and not (self.candidate.shape[1] and self.baseline.shape[1]):
             raise ValueError("candidate, baseline: got no trials, expected 1 or more of each")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TrialRows:
+    """The trials of many units with equal numbers of trials, as arrays: what a `TrialUnit` for each of them would say.
+
+    Attributes:
+        candidate: Shape (S, K_c, M), as in `TrialUnit`, over the samples of all units.
+        baseline: Shape (S, K_b, M).
+        mask: Shape (S, M).
+        units: Shape (S,), whole numbers: samples with the same one are one unit.
+        counts: Shape (S,), of how many units with these very trials each row tells; None: of one. Only for units of one
+            sample each.
+
+    Raises:
+        ValueError: As `TrialUnit`, not one unit per sample, or counts of units with several samples.
+    """
+
+    candidate: Floats
+    baseline: Floats
+    mask: Floats
+    units: Ints
+    counts: Ints | None
+
+    def __init__(
+        self,
+        candidate: ArrayLike,
+        baseline: ArrayLike,
+        mask: ArrayLike,
+        units: ArrayLike,
+        counts: ArrayLike | None = None,
+    ) -> None:
+        whole = TrialUnit(candidate, baseline, mask)
+        for name in ("candidate", "baseline", "mask"):
+            object.__setattr__(self, name, getattr(whole, name))
+        object.__setattr__(self, "units", np.asarray(units, dtype=np.intp))
+        object.__setattr__(self, "counts", None if counts is None else np.asarray(counts, dtype=np.intp))
+        if self.units.shape != (len(self.mask),):
+            raise ValueError(f"units: got shape {self.units.shape}, expected one for each of {len(self.mask)} samples")
+        if self.counts is not None and len(distinct(self.units)) < len(self.units):
+            raise ValueError("counts: got them for units of several samples, expected units of one")
+
+    @property
+    def hypotheses(self) -> int:
+        """How many there are."""
+        return int(self.mask.shape[1])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -152,7 +202,7 @@ class LookResult:
 
 
 def relabel_test(
-    units: Sequence[TrialUnit],
+    units: Sequence[TrialUnit] | TrialRows,
     *,
     seed: int,
     draws: int = 9_999,
@@ -199,7 +249,7 @@ def relabel_test(
 
 
 def relabel_looks(
-    segments: Sequence[Sequence[TrialUnit]],
+    segments: Sequence[Sequence[TrialUnit] | TrialRows],
     *,
     spent: Sequence[float],
     seeds: Sequence[int],
@@ -305,7 +355,7 @@ class _Plan:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Units:
-    """Units of a segment with the same numbers of trials, all of which can differ.
+    """Units of a segment with the same numbers of trials, all of which can differ, to be drawn one by one.
 
     A choice of columns gives a unit sum, candidate mean - baseline mean, which in whole numbers is
     K * (sum of the chosen columns) - K_c * (sum of all columns).
@@ -343,37 +393,72 @@ class _Units:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class _Equal:
+    """Units whose columns are the same, in whatever order: how many of them fall how is drawn at once.
+
+    Each falls as one choice of columns, all alike likely. So the numbers that fall each way are multinomial, and the
+    total has the very law that it has when they are drawn one by one.
+
+    Attributes:
+        count: How many there are.
+        sums: Shape (R, M), the different unit sums of all choices.
+        shares: Shape (R,), the share of the choices that give each.
+        per_score: As in `_Units`.
+    """
+
+    count: int
+    sums: Floats
+    shares: Floats
+    per_score: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class _Segment:
     """What joins at one look, in scores.
 
     Attributes:
-        units: Those that can differ, by numbers of trials.
+        units: Those that can differ, by numbers of trials, without those that are drawn together.
+        equal: Those that are drawn together.
         observed: Shape (M,), their T.
         variance: Shape (M,), of T over all relabellings.
         slack: Shape (M,), what rounding can move T by.
     """
 
     units: tuple[_Units, ...]
+    equal: tuple[_Equal, ...]
     observed: Floats
     variance: Floats
     slack: Floats
 
     @property
     def count(self) -> int:
-        return sum(len(units.columns) for units in self.units)
+        return sum(len(units.columns) for units in self.units) + sum(equal.count for equal in self.equal)
+
+    @property
+    def drawn(self) -> int:
+        """How many draws a relabelling takes."""
+        return sum(len(units.columns) for units in self.units) + len(self.equal)
 
 
-def _segments(parts: Sequence[Sequence[TrialUnit]], hypotheses: int | None = None) -> list[_Segment]:
-    found: set[int] = {unit.mask.shape[1] for units in parts for unit in units}
+def _segments(parts: Sequence[Sequence[TrialUnit] | TrialRows], hypotheses: int | None = None) -> list[_Segment]:
+    found: set[int] = set()
+    for units in parts:
+        found |= {units.hypotheses} if isinstance(units, TrialRows) else {unit.mask.shape[1] for unit in units}
     if hypotheses is not None:
         found.add(hypotheses)
     if len(found) > 1:
         raise ValueError(f"units: got units of {sorted(found)} hypotheses, expected the same number in each")
-    return [_segment(_column_sums(units), next(iter(found), 0)) for units in parts]
+    hypotheses = next(iter(found), 0)
+    return [
+        _segment(_column_sums(units), hypotheses, units.counts if isinstance(units, TrialRows) else None)
+        for units in parts
+    ]
 
 
-def _column_sums(units: Sequence[TrialUnit]) -> dict[tuple[int, int], Floats]:
+def _column_sums(units: Sequence[TrialUnit] | TrialRows) -> dict[tuple[int, int], Floats]:
     """Every unit as its column sums, shape (U, K, M), by (K_c, K_b); units of one shape are summed together."""
+    if isinstance(units, TrialRows):
+        return _column_sums_of_rows(units)
     alike: dict[tuple[tuple[int, ...], tuple[int, ...]], list[TrialUnit]] = {}
     for unit in units:
         if len(unit.mask):
@@ -387,21 +472,66 @@ def _column_sums(units: Sequence[TrialUnit]) -> dict[tuple[int, int], Floats]:
     return {trials: np.concatenate(sums[trials]) for trials in sorted(sums)}
 
 
-def _segment(column_sums: dict[tuple[int, int], Floats], hypotheses: int) -> _Segment:
+def _column_sums_of_rows(rows: TrialRows) -> dict[tuple[int, int], Floats]:
+    """The same of arrays: the smallest units first, and in the order in which they first appear."""
+    if not len(rows.units):
+        return {}
+    order = np.argsort(rows.units, kind="stable")
+    starts = np.flatnonzero(np.diff(rows.units[order], prepend=rows.units[order[0]] - 1))
+    sizes, sums = np.diff(starts, append=len(order)), []
+    for size in np.unique(sizes).tolist():
+        begins = starts[sizes == size]
+        picked = order[begins[np.argsort(order[begins], kind="stable")][:, None] + np.arange(size)]
+        mask = rows.mask[picked]
+        columns = [np.einsum("uskm,usm->ukm", arm[picked], mask) for arm in (rows.candidate, rows.baseline)]
+        sums.append(np.concatenate(columns, axis=1))
+    return {(rows.candidate.shape[1], rows.baseline.shape[1]): np.concatenate(sums)}
+
+
+def _segment(column_sums: dict[tuple[int, int], Floats], hypotheses: int, row_counts: Ints | None = None) -> _Segment:
     units: list[_Units] = []
+    equal: list[_Equal] = []
     observed, variance, slack = np.zeros(hypotheses), np.zeros(hypotheses), np.zeros(hypotheses)
     for (k_c, k_b), sums in column_sums.items():
-        quanta = _quanta_per_score(2.0 * (k_c + k_b) * k_c * k_b * float(np.abs(sums).max(axis=(1, 2)).sum()))
+        counts = np.ones(len(sums), dtype=np.intp) if row_counts is None else row_counts
+        largest = float((np.abs(sums).max(axis=(1, 2)) * counts).sum())
+        quanta = _quanta_per_score(2.0 * (k_c + k_b) * k_c * k_b * largest)
         whole = np.rint(sums * quanta)
         spread = np.ptp(whole, axis=1)
         changing = (spread > 1.0).any(axis=1)  # one quantum is rounding
         if changing.any():
-            whole = whole[changing]
-            units.append(_Units(whole, k_c, per_score=quanta * k_c * k_b))
-            observed += units[-1].observed().sum(axis=0) / units[-1].per_score
-            variance += _variance(whole / quanta, k_c, k_b)
-            slack += np.count_nonzero(spread[changing], axis=0) / quanta
-    return _Segment(tuple(units), observed, variance, slack)
+            whole, counts = whole[changing], counts[changing]
+            one_by_one = _Units(whole, k_c, per_score=quanta * k_c * k_b)
+            observed += (one_by_one.observed() * counts[:, None]).sum(axis=0) / one_by_one.per_score
+            variance += _variance(whole / quanta, counts, k_c, k_b)
+            slack += ((spread[changing] != 0.0) * counts[:, None]).sum(axis=0) / quanta
+            if counts.sum() > MANY_UNITS:
+                one_by_one, together = _drawn_together(one_by_one, counts)
+                equal.extend(together)
+            elif row_counts is not None:
+                one_by_one = replace(one_by_one, columns=np.repeat(whole, counts, axis=0))
+            units.append(one_by_one)
+    return _Segment(tuple(units), tuple(equal), observed, variance, slack)
+
+
+def _drawn_together(units: _Units, counts: Ints) -> tuple[_Units, list[_Equal]]:
+    """The units that are to be drawn one by one, and those of which there are so many that they are drawn at once."""
+    trials = units.columns.shape[1]
+    if math.comb(trials, units.chosen) > MOST_CHOICES:
+        return replace(units, columns=np.repeat(units.columns, counts, axis=0)), []
+    column, code = np.unique(units.columns.reshape(-1, units.columns.shape[2]), axis=0, return_inverse=True)
+    alike = np.sort(code.reshape(-1, trials), axis=1)  # which of the columns are the candidate's makes no difference
+    kinds, kind = np.unique(alike, axis=0, return_inverse=True)
+    of_kind = np.bincount(kind.reshape(-1), weights=counts).astype(np.intp)
+    common = of_kind >= COMMON
+    rare = ~common[kind.reshape(-1)]
+    rest = replace(units, columns=np.repeat(units.columns[rare], counts[rare], axis=0))
+    several = replace(units, columns=column[kinds[common]])
+    together = []
+    for number, sums in zip(of_kind[common].tolist(), several.sums(_choices(units)), strict=True):
+        different, ways = np.unique(sums, axis=0, return_counts=True)
+        together.append(_Equal(number, different, ways / ways.sum(), units.per_score))
+    return rest, together
 
 
 def _quanta_per_score(bound: float) -> float:
@@ -411,9 +541,10 @@ def _quanta_per_score(bound: float) -> float:
     return float(10.0 ** math.floor(math.log10(LARGEST_TOTAL / bound)))
 
 
-def _variance(columns: Floats, k_c: int, k_b: int) -> Floats:
+def _variance(columns: Floats, counts: Ints, k_c: int, k_b: int) -> Floats:
     """Shape (M,), the variance of T when K_c of each unit's columns are drawn without replacement."""
-    squares = np.square(columns - columns.mean(axis=1, keepdims=True)).sum(axis=(0, 1))
+    squares = np.square(columns - columns.mean(axis=1, keepdims=True))
+    squares = squares.sum(axis=(0, 1)) if (counts == 1).all() else (squares.sum(axis=1) * counts[:, None]).sum(axis=0)
     total: Floats = squares * (k_c + k_b) / (k_c * k_b * (k_c + k_b - 1))
     return total
 
@@ -433,6 +564,9 @@ def _paths(segment: _Segment, *, seed: int, draws: int) -> Floats:
         (_add_listed if listed else _add_shuffled)(drawn, units, random)
         drawn /= units.per_score
         totals[:, 1:] += drawn
+    for equal in segment.equal:
+        fallen = random.multinomial(equal.count, equal.shares, size=draws)
+        totals[:, 1:] += (fallen @ equal.sums).T / equal.per_score
     return totals
 
 
@@ -587,7 +721,7 @@ def _looks(segments: Sequence[_Segment], plan: _Plan) -> Iterator[LookResult]:
 
 
 def _most_draws(seen: Sequence[_Segment], plan: _Plan) -> int:
-    units, hypotheses = sum(segment.count for segment in seen), len(seen[0].observed)
+    units, hypotheses = sum(segment.drawn for segment in seen), len(seen[0].observed)
     return int(min(plan.max_draws, MOST_CELLS // max(1, units), MOST_HEIGHTS // max(1, hypotheses)))
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 from aigate.core.run import Run
 from aigate.core.runfile import decode
 from aigate.errors import RunFileError
-from aigate.files import NO_RUN_FILE_HINT, lines_of, read_lines
+from aigate.files import NO_RUN_FILE_HINT, lines_of
+from aigate.running.runfiles import read_run
 from aigate.stores import is_url, local_path, split_url, store_at
 
 __all__ = ["load_run", "read_run_file"]
@@ -29,7 +30,7 @@ def load_run(path: Path | str) -> Run:
         return decode(lines_of(content, source=source), source=source)
     if local.is_dir():
         raise RunFileError(f"{local}: a folder, expected a run file", hint="name the .jsonl file in it")
-    return decode(read_lines(local), source=str(local))
+    return read_run(local)
 
 
 def read_run_file(source: str) -> tuple[bytes, str]:

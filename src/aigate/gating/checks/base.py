@@ -24,10 +24,12 @@ from aigate.core.registry import Registry, nearest, refuse_unknown
 from aigate.core.run import Run
 from aigate.core.verdict import CheckOutcome, Reason, Status
 from aigate.errors import ConfigError
+from aigate.gating.arrays import arrays_of
 from aigate.gating.comparison import Comparison
 from aigate.gating.margins import Margin
 from aigate.gating.reasons import reason
 from aigate.gating.views import Rates, Schedule, View, schedule
+from aigate.stats.arrays import distinct
 
 __all__ = ["CHECKS", "Check", "ConfiguredCheck", "Evidence", "PolicySettings", "check_from_config"]
 
@@ -133,10 +135,13 @@ class Evidence:
         """How alpha is spent over the looks; the comparison's units are what is counted."""
         comparison = self.comparison
         assert comparison is not None  # noqa: S101 - for the type checker: a check without one ends before
-        run = comparison.candidate
-        shared = {run.samples[id_].unit for id_ in comparison.shared}
-        rates = Rates(self.block_alpha, self.settings.alpha, self.part_may_pass)
-        return self.remember("schedule", lambda: schedule(run, self.views, shared, rates))
+        run, rates = comparison.candidate, Rates(self.block_alpha, self.settings.alpha, self.part_may_pass)
+
+        def made() -> Schedule:
+            shared = distinct(arrays_of(run).units[comparison.rows[0]])
+            return schedule(run, self.views, shared, rates)
+
+        return self.remember("schedule", made)
 
     def no_look(self, check: str, metric: str | None = None, threshold: float | None = None) -> CheckOutcome | None:
         """The outcome of a check on a run that was stopped before its first look; None when there is a look."""

@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import KW_ONLY, dataclass
 from typing import ClassVar
 
+import numpy as np
+
 from aigate.core.ledger import Outcome
 from aigate.core.run import Run
 from aigate.core.verdict import CheckOutcome, Interval, Moved, Reason, Status
+from aigate.gating.arrays import arrays_of
 from aigate.gating.checks.base import ConfiguredCheck, Evidence, share
 from aigate.gating.reasons import reason
 from aigate.gating.views import part_of
@@ -69,7 +72,7 @@ class MaxErrorRate(ConfiguredCheck):
             interval=Interval(low, high, level, "Wilson"),
             threshold=self.at_most,
             n_samples=len(run.samples),
-            n_groups=len({sample.unit for sample in run.samples.values()}),
+            n_groups=arrays_of(run).n_units,
             n_repeats=(view.repeats,),
             share_used=run.header.share(len(run.samples)),
             moved=_unanswered(run),
@@ -92,6 +95,8 @@ class MaxErrorRate(ConfiguredCheck):
 
 
 def _unanswered(run: Run) -> tuple[Moved, ...]:
-    found = [result for result in run.results if result.outcome.unanswered and result.response]
+    arrays = arrays_of(run)
+    failed = arrays.ended_as(lambda outcome: outcome.unanswered) & arrays.has_response
+    found = [run.results[row] for row in np.flatnonzero(failed)[:LISTED].tolist()]
     faults = [(result.sample_id, result.response.fault) for result in found if result.response]
-    return tuple(Moved(id_, None, None, f"{fault.kind}: {fault.message}") for id_, fault in faults[:LISTED] if fault)
+    return tuple(Moved(id_, None, None, f"{fault.kind}: {fault.message}") for id_, fault in faults if fault)

@@ -13,7 +13,6 @@ what counts. Times are recorded, so that deciding again gives the same verdict.
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from datetime import datetime
@@ -24,10 +23,11 @@ from aigate.core.registry import nearest
 from aigate.core.run import Run, RunHeader
 from aigate.core.verdict import CheckOutcome, Interval, Moved, Reason, Status, worst
 from aigate.errors import ConfigError
+from aigate.gating.arrays import arrays_of
 from aigate.gating.checks.base import ConfiguredCheck, Evidence, above_zero
 from aigate.gating.comparison import Comparison
 from aigate.gating.reasons import reason
-from aigate.gating.views import View, asked_repeats, part_of, whole_view
+from aigate.gating.views import View, asked_repeats, in_view, part_of, whole_view
 from aigate.running.timings import MEASURES, Measure, Timings, log_ratios, quantile_name, summarise, timings_of
 from aigate.stats.noninferiority import FEWEST_UNITS
 from aigate.stats.power import pass_floor_units
@@ -218,7 +218,8 @@ class MaxLatency(ConfiguredCheck):
     def _compared(self, evidence: Evidence, comparison: Comparison, number: int, theirs: Timings, most: float) -> _Part:
         ours, view = _timings(evidence, self.of)[number], evidence.views[number]
         level = evidence.schedule().pass_levels[number]
-        ids = [id_ for id_ in comparison.shared if comparison.candidate.samples[id_].unit in view.units]
+        rows = comparison.rows[0]
+        ids = arrays_of(comparison.candidate).ids(rows[in_view(comparison.candidate, view)[rows]])
         scenarios: tuple[Lost, ...] = ("left out", "slow", "fast") if ours.lost else ("left out",)
         found = {lost: _ratio(evidence, view, (ours, theirs), ids, most, lost, level) for lost in scenarios}
         seen, pairs = found["left out"], len(ids)
@@ -391,11 +392,12 @@ def _spent(run: Run, views: Sequence[View], alpha: float) -> list[float]:
     plan = run.header.looks
     if plan is None or views[0].planned == 1:
         return [alpha] * len(views)
-    sizes = Counter(sample.unit for sample in run.samples.values())
+    arrays = arrays_of(run)
+    places = arrays.places(run.header.seed)[arrays.units]
     parts = [list(part) for _, part in groupby(plan.looks, key=lambda look: look.repeats)]
     found, before = [], 0.0
     for part, until in zip(parts, split_levels(len(parts), alpha).tolist(), strict=True):
-        answers = [sum(sizes[unit] for unit in run.unit_order[: look.units]) for look in part]
+        answers = [int((places < look.units).sum()) for look in part]
         found += [before + (until - before) * (count / answers[-1]) ** 2 for count in answers]
         before = until
     return found[: len(views)]

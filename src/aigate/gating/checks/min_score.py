@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import KW_ONLY, dataclass, replace
 from typing import ClassVar
 
 import numpy as np
 
+from aigate.core.columns import SCORED
 from aigate.core.run import Run
 from aigate.core.sample import Sample
 from aigate.core.score import ScoreOrNot, Unscored
 from aigate.core.verdict import CheckOutcome, Interval, Moved, Reason, Status
+from aigate.gating.arrays import Bools, Floats, Ints, arrays_of
 from aigate.gating.checks.base import ConfiguredCheck, Evidence, share
-from aigate.gating.comparison import Bools, Floats, Trials, applies, trials_of
+from aigate.gating.comparison import Trials, trials_of
 from aigate.gating.reasons import reason
 from aigate.gating.run_metrics import Rows, rows_of, run_scorer
-from aigate.gating.views import View, part_of
+from aigate.gating.views import View, in_view, part_of
+from aigate.stats.arrays import distinct
 from aigate.stats.bootstrap import mean_interval
 from aigate.stats.threshold import ThresholdLook, threshold_test
 
@@ -94,11 +96,11 @@ class MinScore(ConfiguredCheck):
             return stopped
         if spec is None:
             return self._over_run(evidence)
-        view = evidence.views[-1]
-        seen = tuple(id_ for id_, sample in run.samples.items() if sample.unit in view.units)
-        judgeable = tuple(id_ for id_ in seen if applies(run, id_, self.metric))
-        ids = judgeable if self.applicable_only else seen
-        trials = trials_of(run, spec, ids).part(np.ones(len(ids), dtype=np.bool_), view.repeats)
+        view, arrays = evidence.views[-1], arrays_of(run)
+        seen = np.flatnonzero(in_view(run, view))
+        judgeable = seen[arrays.applies(self.metric)[seen]]
+        rows = judgeable if self.applicable_only else seen
+        trials = trials_of(run, spec, rows).part(np.ones(len(rows), dtype=np.bool_), view.repeats)
         if not trials.present.any():
             return self._nothing(
                 "metric-missing", f"every score of '{self.metric}' is missing", _first_missing(evidence, self.metric)
@@ -106,15 +108,15 @@ class MinScore(ConfiguredCheck):
         worst, best = (_mean(trials, missing) for missing in (0.0, 1.0))
         early = ""
         if view.whole:
-            status, reasons = self._decided(worst, best, len(ids))
+            status, reasons = self._decided(worst, best, len(rows))
         else:
-            status, reasons = self._decided_early(evidence, view, ids, trials)
+            status, reasons = self._decided_early(evidence, view, rows, trials)
             if status is Status.PASS:
                 early = (
                     f", on a part: the whole suite says otherwise with a chance of {evidence.settings.alpha / 2:.1%}"
                 )
         reasons += self._outside(len(seen) - len(judgeable), evidence)
-        units = [run.samples[id_].unit for id_ in ids]
+        units = arrays.units[rows]
         interval = _interval(trials, units, evidence.settings.alpha, evidence.seed_at(view))
         missing = int((~trials.present).sum())
         look, looks = view.place
@@ -126,12 +128,12 @@ class MinScore(ConfiguredCheck):
             observed=worst,
             interval=interval,
             threshold=self.at_least,
-            n_samples=len(ids),
-            n_groups=len(set(units)),
+            n_samples=len(rows),
+            n_groups=len(distinct(units)),
             n_repeats=(view.repeats,),
             alpha=None if view.whole else evidence.settings.alpha,
-            share_used=run.header.share(len(ids)),
-            moved=_lowest(ids, trials, self.at_least, _before(evidence, self.metric)),
+            share_used=run.header.share(len(rows)),
+            moved=_lowest(evidence, self.metric, rows, trials, self.at_least),
             reasons=reasons,
             details={
                 "missing": missing,
@@ -154,7 +156,7 @@ class MinScore(ConfiguredCheck):
         return Status.INCONCLUSIVE, (reason("undecided-mean", text, "run again so that no score is missing"),)
 
     def _decided_early(
-        self, evidence: Evidence, view: View, ids: Sequence[str], trials: Trials
+        self, evidence: Evidence, view: View, rows: Ints, trials: Trials
     ) -> tuple[Status, tuple[Reason, ...]]:
         """The mean of the whole suite, from a part of it in random order: a decision that both bounds agree on."""
         run, alpha = evidence.candidate, evidence.settings.alpha
@@ -165,7 +167,7 @@ class MinScore(ConfiguredCheck):
         )
         if self.applicable_only:  # how many samples it applies to is known when all of them were asked
             return Status.INCONCLUSIVE, (undecided,)
-        low, high = (_threshold_look(run, ids, trials.filled(m), self.at_least, alpha) for m in (0.0, 1.0))
+        low, high = (_threshold_look(run, rows, trials.filled(m), self.at_least, alpha) for m in (0.0, 1.0))
         if evidence.part_may_pass and low.decision == high.decision == "at-least":
             return Status.PASS, ()
         if low.decision == high.decision == "below":
@@ -180,9 +182,7 @@ class MinScore(ConfiguredCheck):
         if not count:
             return ()
         left = "are left out" if self.applicable_only else "count as missing"
-        text = (
-            f"{count} of {len(evidence.candidate.samples)} samples hold nothing {self.metric} could judge: they {left}"
-        )
+        text = f"{count} of {len(evidence.candidate)} samples hold nothing {self.metric} could judge: they {left}"
         hint = "" if self.applicable_only else "give them a reference or contexts, or say applicable-only = true"
         return (reason("not-applicable", text, hint),)
 
@@ -250,29 +250,28 @@ def _mean(trials: Trials, missing: float) -> float:
     return math.fsum(per_sample) / len(per_sample)
 
 
-def _threshold_look(run: Run, ids: Sequence[str], scores: Floats, threshold: float, alpha: float) -> ThresholdLook:
+def _threshold_look(run: Run, rows: Ints, scores: Floats, threshold: float, alpha: float) -> ThresholdLook:
     """What the units of a look, in the run's order, say of the mean over the whole suite."""
-    sums: dict[str, list[float]] = {}
-    for id_, mean in zip(ids, scores.mean(axis=1), strict=True):
-        sums.setdefault(run.samples[id_].unit, []).append(float(mean))
-    seen = [sums[unit] for unit in run.unit_order if unit in sums]
-    sizes = Counter(sample.unit for sample in run.samples.values())
+    arrays = arrays_of(run)
+    sizes, means, units = np.bincount(arrays.units), scores.mean(axis=1), arrays.units[rows]
+    order = np.lexsort((np.arange(len(rows)), arrays.places(run.header.seed)[units]))
+    ends = np.flatnonzero(np.diff(units[order], append=-1)) + 1
+    seen = np.split(means[order], ends[:-1]) if len(ends) < len(rows) else means[order][:, None]
     return threshold_test(
         [math.fsum(unit) for unit in seen],
         [float(len(unit)) for unit in seen],
-        population_units=len(sizes),
-        population_size=len(run.samples),
+        population_units=arrays.n_units,
+        population_size=len(run),
         threshold=threshold,
         alpha=alpha,
-        largest_unit=float(max(sizes.values())),
+        largest_unit=float(sizes.max()),
     )
 
 
-def _interval(trials: Trials, units: list[str], alpha: float, seed: int) -> Interval:
+def _interval(trials: Trials, units: Ints, alpha: float, seed: int) -> Interval:
     """The interval of the mean with missing scores at their worst; each end is a one-sided bound at `alpha`."""
     level = 1.0 - 2.0 * alpha
-    _, groups = np.unique(units, return_inverse=True)
-    low, high = mean_interval(trials.filled(0.0).mean(axis=1), groups, level=level, seed=seed)
+    low, high = mean_interval(trials.filled(0.0).mean(axis=1), units, level=level, seed=seed)
     return Interval(float(low), float(high), level, "Wilson for 0/1 scores of single samples, else Bayesian bootstrap")
 
 
@@ -290,27 +289,38 @@ def _resampled(rows: Rows, number: Callable[[Rows], float | None], evidence: Evi
     return Interval(float(low), float(high), level, "percentile bootstrap over groups")
 
 
-def _before(evidence: Evidence, metric: str) -> Mapping[str, float]:
-    """The baseline's score of each sample, where there is a baseline that may be compared."""
+def _lowest(evidence: Evidence, metric: str, rows: Ints, trials: Trials, threshold: float) -> tuple[Moved, ...]:
+    """The samples below the threshold, lowest first."""
+    means, ids = trials.filled(0.0).mean(axis=1), evidence.candidate.columns.samples.ids
+    below = np.flatnonzero(means < threshold)
+    low = below[np.argsort(means[below], kind="stable")][:LISTED]  # rows are sorted by id
+    before = _before(evidence, metric, rows[low])
+    complete: Bools = np.logical_and.reduce(trials.present[low], axis=1)
+    notes = np.where(complete, "", "missing").tolist()
+    return tuple(
+        Moved(ids[int(rows[place])], before.get(int(rows[place])), float(means[place]), note)
+        for place, note in zip(low, notes, strict=True)
+    )
+
+
+def _before(evidence: Evidence, metric: str, rows: Ints) -> Mapping[int, float]:
+    """The baseline's score of some of the candidate's samples, where there is a baseline that may be compared."""
     if evidence.comparison is None or evidence.obstacles or not evidence.comparison.both_scored(metric):
         return {}
     paired = evidence.comparison.paired(metric)
-    means = paired.baseline.filled(None).mean(axis=1)
-    present: Bools = np.logical_or.reduce(paired.baseline.present, axis=1)
-    return {id_: float(mean) for id_, mean, there in zip(paired.ids, means, present, strict=True) if there}
-
-
-def _lowest(ids: tuple[str, ...], trials: Trials, threshold: float, before: Mapping[str, float]) -> tuple[Moved, ...]:
-    """The samples below the threshold, lowest first."""
-    means = trials.filled(0.0).mean(axis=1)
-    order = sorted(range(len(ids)), key=lambda row: (means[row], ids[row]))
-    low = [row for row in order if means[row] < threshold][:LISTED]
-    notes = {row: "" if trials.present[row].all() else "missing" for row in low}
-    return tuple(Moved(ids[row], before.get(ids[row]), float(means[row]), notes[row]) for row in low)
+    known = np.flatnonzero(np.isin(paired.rows, rows))
+    baseline = Trials(paired.baseline.values[known], paired.baseline.present[known])
+    means, present = baseline.filled(None).mean(axis=1), np.logical_or.reduce(baseline.present, axis=1)
+    found = zip(paired.rows[known].tolist(), means.tolist(), present.tolist(), strict=True)
+    return {row: mean for row, mean, there in found if there}
 
 
 def _first_missing(evidence: Evidence, metric: str) -> str:
-    for result in part_of(evidence.candidate, evidence.views[-1]).results:
-        if isinstance(score := result.scores.get(metric), Unscored):
-            return f"the first: {result.sample_id}: {score.explanation or score.reason}"
-    return ""
+    run = part_of(evidence.candidate, evidence.views[-1])
+    missing = np.flatnonzero(arrays_of(run).scores(metric)[1] > SCORED)
+    if not len(missing):
+        return ""
+    result = run.results[int(missing[0])]
+    score = result.scores[metric]
+    assert isinstance(score, Unscored)  # noqa: S101 - for the type checker: its state says so
+    return f"the first: {result.sample_id}: {score.explanation or score.reason}"

@@ -6,13 +6,16 @@ from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
 from typing import ClassVar
 
+import numpy as np
+
 from aigate.core.ledger import Outcome
 from aigate.core.run import Result, Run
 from aigate.core.score import Score, Unscored
 from aigate.core.verdict import CheckOutcome, Moved, Reason, Status
+from aigate.gating.arrays import arrays_of
 from aigate.gating.checks.base import ConfiguredCheck, Evidence, share
-from aigate.gating.comparison import applies
 from aigate.gating.reasons import reason
+from aigate.stats.arrays import distinct
 
 __all__ = ["MustPass"]
 
@@ -64,21 +67,23 @@ class MustPass(ConfiguredCheck):
     def judge(self, evidence: Evidence) -> CheckOutcome:
         """Look at every tagged sample and repeat."""
         run = evidence.candidate
-        metric = self.metric or run.header.primary_metric
-        tagged = [id_ for id_, sample in run.samples.items() if self.tag in sample.tags]
+        arrays, metric = arrays_of(run), self.metric or run.header.primary_metric
+        rows = np.flatnonzero(arrays.tagged(self.tag))
+        tagged = arrays.ids(rows)
         if not tagged:
             return self._error(metric, "no-such-tag", f"no sample carries the tag '{self.tag}'")
         if run.header.metric(metric) is None:
             return self._error(metric, "metric-not-computed", f"'{metric}' was never computed")
-        results = [result for id_ in tagged for result in _asked(run.by_sample[id_])]
-        outside = [id_ for id_ in tagged if not applies(run, id_, metric)]
+        by_sample = {id_: run.by_sample[id_] for id_ in tagged}
+        results = [result for id_ in tagged for result in _asked(by_sample[id_])]
+        outside = arrays.ids(rows[~arrays.applies(metric)[rows]])
         if outside:
             return self._error(
                 metric, "not-judged", f"{_named(outside)} tagged '{self.tag}' cannot be judged by {metric}"
             )
         failed = [result for result in results if self._missed(evidence, result, metric)]
         missing = [result for result in results if _is_missing(result, metric)]
-        never = [id_ for id_ in tagged if len(run.by_sample[id_]) < run.header.repeats]
+        never = [id_ for id_ in tagged if len(by_sample[id_]) < run.header.repeats]
         missing += [Result(id_, 0, Outcome.INFRASTRUCTURE_ERROR, None, {}) for id_ in never]
         short = {result.sample_id for result in (*failed, *missing)}
         status, reasons = self._decided(len(tagged), failed, missing, n_samples=len(run.samples), metric=metric)
@@ -90,8 +95,8 @@ class MustPass(ConfiguredCheck):
             observed=1.0 - len({result.sample_id for result in failed}) / len(tagged),
             threshold=self.at_least,
             n_samples=len(tagged),
-            n_groups=len({run.samples[id_].unit for id_ in tagged}),
-            n_repeats=(max((len(_asked(run.by_sample[id_])) for id_ in tagged), default=0),),
+            n_groups=len(distinct(arrays.units[rows])),
+            n_repeats=(max((len(_asked(by_sample[id_])) for id_ in tagged), default=0),),
             share_used=run.header.share(len(tagged)),
             moved=tuple(_moved(result, metric) for result in (*failed, *missing)),
             reasons=reasons,

@@ -7,7 +7,7 @@ tolerable drop passes with a note.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, replace
 from functools import cached_property
 from typing import Any, ClassVar, Literal
@@ -16,13 +16,15 @@ import numpy as np
 
 from aigate.core.verdict import CheckOutcome, Interval, Moved, Reason, Status
 from aigate.errors import ConfigError
+from aigate.gating.arrays import Bools, Floats, Ints
 from aigate.gating.calibrated import in_peoples_terms
 from aigate.gating.checks.base import ConfiguredCheck, Evidence
-from aigate.gating.comparison import Floats, PairedScores, Scenario
+from aigate.gating.comparison import PairedScores, Scenario
 from aigate.gating.family import Block, Hypothesis, blocks, slice_p_values
 from aigate.gating.margins import Spread, resolved_margin, smallest_drop, smallest_loss, spread_of
 from aigate.gating.reasons import reason
 from aigate.gating.views import View
+from aigate.stats.arrays import distinct
 from aigate.stats.multiplicity import benjamini_hochberg
 from aigate.stats.noninferiority import (
     FEWEST_UNITS,
@@ -128,8 +130,7 @@ class NoRegression(ConfiguredCheck):
             return self._by_people(evidence, paired)
         part = paired.at(view)  # what arrived beyond the last complete look is not used, not even to find a score
         used = part.arms("observed")[2]
-        carried = {tag for tags in part.tags for tag in tags}
-        absent = [tag for tag in self.slices if tag not in carried]
+        absent = [tag for tag in self.slices if not part.in_slice(tag).any()]
         if not view.last and (absent or not used.any()):
             what = f"no sample that carries '{absent[0]}'" if absent else "no sample"
             return self._stopped(f"{what} with a score of '{self.metric}' was asked by look {view.number}")
@@ -178,7 +179,7 @@ class NoRegression(ConfiguredCheck):
         own = evidence.settings.margin if self.margin is None else self.margin
         if own != "auto":
             return own, ()
-        repeats, samples = run.header.repeats, run.samples.values()
+        repeats, samples = run.header.repeats, run.columns.samples
         spread = spread_of(comparison.baseline, self.metric, candidate_repeats=repeats, samples=samples)
         margin, note = resolved_margin(own, evidence.settings, spread)
         return margin, () if note is None else (note,)
@@ -241,7 +242,7 @@ class _Arms:
 
     candidate: Floats
     baseline: Floats
-    units: tuple[str, ...]
+    units: Ints
 
     @cached_property
     def differences(self) -> Floats:
@@ -249,12 +250,16 @@ class _Arms:
         return differences
 
     @cached_property
-    def unit_codes(self) -> np.ndarray[Any, np.dtype[np.intp]]:
+    def unit_codes(self) -> Ints:
         return np.unique(self.units, return_inverse=True)[1]
 
     @cached_property
     def n_units(self) -> int:
-        return len(set(self.units))
+        return len(distinct(self.units))
+
+    def part(self, rows: Bools) -> _Arms:
+        """Some of the samples."""
+        return _Arms(self.candidate[rows], self.baseline[rows], self.units[rows])
 
     @property
     def grouped(self) -> bool:
@@ -367,7 +372,7 @@ def _in_scenario(
 def _arms(paired: PairedScores, scenario: Scenario, tag: str | None) -> _Arms:
     candidate, baseline, used = paired.arms(scenario)
     used = used & paired.in_slice(tag)
-    return _Arms(candidate[used], baseline[used], tuple(np.array(paired.units, dtype=object)[used]))
+    return _Arms(candidate[used], baseline[used], paired.units[used])
 
 
 def _explained(
@@ -522,23 +527,23 @@ def _slices(evidence: Evidence, look: _Look) -> list[dict[str, Any]]:
     """Every tag, worst first, with q-values over all tags: reported, never gating."""
     paired = look.paired
     used = paired.arms("observed")[2]
-    tags = sorted({tag for tags, use in zip(paired.tags, used, strict=True) if use for tag in tags})
-    sized = {tag: _arms(paired, "observed", tag) for tag in tags}
-    sized = {tag: arms for tag, arms in sized.items() if len(arms.units) >= FEWEST_IN_SLICE}
+    arms = _arms(paired, "observed", None)
+    sized = {tag: arms.part(paired.in_slice(tag)[used]) for tag in paired.tags(used)}
+    sized = {tag: part for tag, part in sized.items() if len(part.units) >= FEWEST_IN_SLICE}
     hypotheses = [Hypothesis(paired.metric, tag) for tag in sized]
     values = slice_p_values(evidence, look.view, hypotheses)
     q = benjamini_hochberg([values[h] for h in hypotheses])
     rows: list[dict[str, Any]] = [
         {
             "tag": tag,
-            "n": len(arms.units),
-            "baseline_mean": float(arms.baseline.mean()),
-            "candidate_mean": float(arms.candidate.mean()),
-            "difference": 0.0 - _drop(arms.differences),
+            "n": len(part.units),
+            "baseline_mean": float(part.baseline.mean()),
+            "candidate_mean": float(part.candidate.mean()),
+            "difference": 0.0 - _drop(part.differences),
             "p": values[hypothesis],
             "q": float(q_value),
         }
-        for (tag, arms), hypothesis, q_value in zip(sized.items(), hypotheses, q, strict=True)
+        for (tag, part), hypothesis, q_value in zip(sized.items(), hypotheses, q, strict=True)
     ]
     return sorted(rows, key=lambda row: (row["difference"], row["tag"]))
 
@@ -547,10 +552,11 @@ def _moved(paired: PairedScores) -> tuple[Moved, ...]:
     """Samples whose mean score differs, worst first."""
     candidate, baseline, used = paired.arms("observed")
     ours, theirs = candidate.mean(axis=1), baseline.mean(axis=1)
-    rows = [row for row in range(len(paired.ids)) if used[row] and ours[row] != theirs[row]]
-    rows.sort(key=lambda row: (ours[row] - theirs[row], paired.ids[row]))
-    picked: Sequence[int] = rows if len(rows) <= LISTED else [*rows[: LISTED - 10], *rows[-10:]]
-    return tuple(Moved(paired.ids[row], float(theirs[row]), float(ours[row])) for row in picked)
+    rows = np.flatnonzero(used & (ours != theirs))  # by id
+    rows = rows[np.argsort((ours - theirs)[rows], kind="stable")]
+    picked = rows if len(rows) <= LISTED else np.concatenate([rows[: LISTED - 10], rows[-10:]])
+    found = zip(paired.ids(picked), theirs[picked].tolist(), ours[picked].tolist(), strict=True)
+    return tuple(Moved(id_, before, now) for id_, before, now in found)
 
 
 def _summary(look: _Look, interval: DifferenceInterval, level: float, margin: float, detectable: float) -> str:

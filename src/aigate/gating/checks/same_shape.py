@@ -7,25 +7,25 @@ compares the distribution of output shapes sample by sample and names what chang
 from __future__ import annotations
 
 import math
-from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from aigate.core.registry import nearest
-from aigate.core.run import Result, Run
+from aigate.core.run import Run
 from aigate.core.verdict import CheckOutcome, Moved, Reason, Status
 from aigate.errors import ConfigError
+from aigate.gating.arrays import Bools, Ints, arrays_of
 from aigate.gating.checks.base import ConfiguredCheck, Evidence, share
-from aigate.gating.comparison import Floats
-from aigate.gating.family import trial_units
+from aigate.gating.comparison import Comparison
 from aigate.gating.reasons import reason
+from aigate.gating.shapes import PairedShapes, described, paired_shapes, shape_shifts
 from aigate.gating.views import View, asked_repeats, part_of, whole_view
-from aigate.scorers.shape import describe_shape, shape_features
+from aigate.stats.arrays import distinct
 from aigate.stats.duplicates import DuplicateShift, duplicate_shift_test
-from aigate.stats.relabel import relabel_test
 
 __all__ = ["SameShape"]
 
@@ -49,11 +49,9 @@ NAMES: Mapping[str, str] = {
 
 RARE = 0.02  # values rarer than this in both runs are counted together as "other"
 LARGEST_BLIND_SPOT = 1 / 3  # a suite that cannot see a third of its units change cannot pass this check
-ABSENT = ("no", "")  # the value of a feature an output does not have
 LISTED = 50
 DUPLICATES_SHARE = 0.2  # of the error rate goes to the test of duplicated outputs, the rest to all other shapes
 SHORT = 15  # characters; answers this short repeat by nature
-UNANSWERED: Mapping[str, str] = {**dict.fromkeys(NAMES, ""), "unanswered": "yes"}
 
 
 @dataclass(frozen=True)
@@ -114,18 +112,18 @@ class SameShape(ConfiguredCheck):
     def _at(self, evidence: Evidence, view: View) -> CheckOutcome:
         comparison = evidence.comparison
         assert comparison is not None  # noqa: S101 - for the type checker: `no_comparison` returned None
-        candidate = part_of(comparison.candidate, view)
-        baseline = part_of(comparison.baseline, whole_view(comparison.baseline))
-        ours, theirs = _shapes(candidate, self.ignore), _shapes(baseline, self.ignore)
-        ids = [id_ for id_ in comparison.shared if ours.get(id_) and theirs[id_]]
-        if not ids:
+        part = Comparison(
+            part_of(comparison.candidate, view), part_of(comparison.baseline, whole_view(comparison.baseline))
+        )
+        pairs = paired_shapes(part, self.ignore)
+        if not len(pairs.rows[0]):
             why = reason("no-answers", "no sample has an output in both runs")
             return CheckOutcome(self.name, Status.ERROR, why.text, reasons=(why,))
-        units = [candidate.samples[id_].unit for id_ in ids]
-        shifts = self._shifts(evidence.seed_at(view), (candidate, baseline), ours, theirs, ids, units)
-        outcome = self._decided(evidence, shifts, ids, n_units=len(set(units)), ours=ours, theirs=theirs)
+        shifts = self._shifts(evidence.seed_at(view), pairs)
+        outcome = self._decided(evidence, shifts, pairs)
         if outcome.status is Status.PASS:
-            outcome = self._unless(outcome, view, _missing_share((candidate, baseline), comparison.shared))
+            lost = max(_missing_share(part.candidate, part.rows[0]), _missing_share(part.baseline, comparison.rows[1]))
+            outcome = self._unless(outcome, view, lost)
         repeats = (view.repeats, asked_repeats(comparison.baseline))
         look, looks = view.place
         return replace(outcome, n_repeats=repeats, look=look, looks=looks)
@@ -147,41 +145,23 @@ class SameShape(ConfiguredCheck):
             return outcome
         return replace(outcome, status=Status.INCONCLUSIVE, reasons=(*outcome.reasons, why))
 
-    def _shifts(
-        self,
-        seed: int,
-        runs: tuple[Run, Run],
-        ours: _Shapes,
-        theirs: _Shapes,
-        ids: Sequence[str],
-        units: Sequence[str],
-    ) -> list[_Shift]:
+    def _shifts(self, seed: int, pairs: PairedShapes) -> list[_Shift]:
         """Every shape with its p, scaled so that all of them are held against `alpha`; largest change first."""
         rest = 1.0 - DUPLICATES_SHARE
-        shifts = [
-            replace(shift, p=min(1.0, shift.p / rest))
-            for shift in _shifts(ours, theirs, ids, units, seed=seed, alpha=self.alpha * rest)
-        ]
+        found = shape_shifts(pairs, seed=seed, alpha=self.alpha * rest, rare=RARE)
+        shifts = [_Shift(one.feature, one.value, one.baseline, one.candidate, min(1.0, one.p / rest)) for one in found]
         if "duplicate" not in self.ignore:
-            found = _duplicates(*runs, ids, units, seed=seed)
-            p = min(1.0, found.p / DUPLICATES_SHARE)
-            shifts.append(_Shift("duplicate", "yes", found.baseline, found.candidate, p))
+            alike = _duplicates(pairs, seed=seed)
+            p = min(1.0, alike.p / DUPLICATES_SHARE)
+            shifts.append(_Shift("duplicate", "yes", alike.baseline, alike.candidate, p))
         return sorted(shifts, key=lambda s: (-abs(s.change), s.feature, s.value))
 
-    def _decided(
-        self,
-        evidence: Evidence,
-        shifts: Sequence[_Shift],
-        ids: Sequence[str],
-        *,
-        n_units: int,
-        ours: _Shapes,
-        theirs: _Shapes,
-    ) -> CheckOutcome:
+    def _decided(self, evidence: Evidence, shifts: Sequence[_Shift], pairs: PairedShapes) -> CheckOutcome:
+        n, n_units = len(pairs.rows[0]), len(distinct(pairs.units))
         shown = [s for s in shifts if s.p <= self.alpha and abs(s.change) >= self.at_most / 2]
         moved = [s for s in shifts if abs(s.change) > self.at_most and s not in shown]
         visible = math.ceil(math.log2(2 / (self.alpha * (1.0 - DUPLICATES_SHARE)))) / n_units
-        status, reasons = self._status(shown, moved, visible, len(ids), n_units)
+        status, reasons = self._status(shown, moved, visible, n, n_units)
         largest = abs(shifts[0].change) if shifts else 0.0
         told = _named(shown or moved)
         return CheckOutcome(
@@ -190,12 +170,12 @@ class SameShape(ConfiguredCheck):
             summary=told or f"no shape's share moved by more than {largest * 100:.3g} points",
             observed=largest,
             threshold=self.at_most,
-            n_samples=len(ids),
+            n_samples=n,
             n_groups=n_units,
             alpha=self.alpha,
             smallest_detectable_drop=min(1.0, visible),
-            share_used=evidence.candidate.header.share(len(ids)),
-            moved=_moved(shown or moved, ids, ours, theirs) or _repeated(shown or moved, evidence.candidate, ids),
+            share_used=evidence.candidate.header.share(n),
+            moved=_moved(shown or moved, pairs) or _repeated(shown or moved, evidence.candidate, pairs),
             reasons=reasons,
             details={"shapes": [shift.to_dict() for shift in shifts if shift.change or shift in shown]},
         )
@@ -221,19 +201,13 @@ class SameShape(ConfiguredCheck):
         return Status.PASS, ()
 
 
-def _missing_share(runs: tuple[Run, Run], shared: Collection[str]) -> float:
-    """The larger share of outputs, over samples in both runs, that are missing through no fault of the candidate."""
-    shares = []
-    for run in runs:
-        rows = [row for id_ in shared if id_ in run.samples for row in run.by_sample[id_]]
-        lost = sum(_features(row, ()) is None for row in rows)
-        never = sum(run.header.repeats - len(run.by_sample[id_]) for id_ in shared if id_ in run.samples)
-        shares.append((lost + never) / max(1, len(rows) + never))
-    return max(shares)
-
-
-_Shapes = Mapping[str, list[Mapping[str, str] | None]]
-"""Per sample, the features of each repeat's output; None for a repeat without output; empty without any."""
+def _missing_share(run: Run, samples: Ints) -> float:
+    """The share of some samples' outputs that is missing through no fault of the candidate."""
+    arrays = arrays_of(run)
+    rows = np.diff(arrays.starts)[samples]
+    lost = arrays.per_sample(~described(arrays))[samples].sum()
+    never = (run.header.repeats - rows).sum()
+    return float(lost + never) / max(1, int(rows.sum() + never))
 
 
 @dataclass(frozen=True)
@@ -264,92 +238,21 @@ class _Shift:
         }
 
 
-def _shapes(run: Run, ignore: Sequence[str]) -> _Shapes:
-    found: dict[str, list[Mapping[str, str] | None]] = {}
-    for sample_id, results in run.by_sample.items():
-        features = [_features(result, ignore) for result in results]
-        found[sample_id] = features if any(f is not None for f in features) else []
-    return found
-
-
-def _features(result: Result, ignore: Sequence[str]) -> Mapping[str, str] | None:
-    """The features of an output; those of `UNANSWERED` where the candidate is to blame that there is none."""
-    response = result.response
-    if response is None or (response.output is None and not result.outcome.candidate_fault):
-        return None
-    if response.output is None:
-        features = UNANSWERED
-    else:
-        shape = describe_shape(response.output, finish_reason=response.finish_reason, refusal=response.refusal)
-        features = {**shape_features(shape), "unanswered": "no"}
-    return {feature: value for feature, value in features.items() if feature not in ignore and feature != "duplicate"}
-
-
-def _duplicates(
-    candidate: Run, baseline: Run, ids: Sequence[str], units: Sequence[str], *, seed: int
-) -> DuplicateShift:
+def _duplicates(pairs: PairedShapes, *, seed: int) -> DuplicateShift:
     """How the share of outputs that another sample has too moved; short outputs do not count."""
-    codes: dict[str, int] = {}
-
-    def code(result: Result) -> int:
-        output = result.response.output if result.response else None
-        return codes.setdefault(output, len(codes)) if output is not None and len(output) > SHORT else -1
-
-    def table(run: Run) -> list[list[int]]:
-        rows = [[code(result) for result in run.by_sample[id_]] for id_ in ids]
-        return [[*row, *[-1] * (run.header.repeats - len(row))] for row in rows]
-
-    return duplicate_shift_test(table(candidate), table(baseline), units, seed=seed)
+    keys, used = zip(*(_outputs(run, rows) for run, rows in zip(pairs.runs, pairs.rows, strict=True)), strict=True)
+    whole = np.concatenate([key[use] for key, use in zip(keys, used, strict=True)])
+    codes, split = np.unique(whole, axis=0, return_inverse=True)[1].reshape(-1), int(used[0].sum())
+    candidate, baseline = (np.full(use.shape, -1, dtype=np.int64) for use in used)
+    candidate[used[0]], baseline[used[1]] = codes[:split], codes[split:]
+    return duplicate_shift_test(candidate, baseline, pairs.units, seed=seed)
 
 
-def _shifts(
-    ours: _Shapes, theirs: _Shapes, ids: Sequence[str], units: Sequence[str], *, seed: int, alpha: float
-) -> list[_Shift]:
-    """Every value of every feature with its shares and family-wise p-value."""
-    columns = _columns(ours, theirs, ids)
-    candidate, baseline = (_indicators(arm, ids, columns) for arm in (ours, theirs))
-    mask = np.ones((len(ids), len(columns)), dtype=np.bool_)
-    trials = trial_units(candidate, baseline, mask, units)
-    result = relabel_test(trials, seed=seed, alpha=alpha, alternative="two-sided")
-    before, now = (arm.mean(axis=(0, 1)) for arm in (baseline, candidate))
-    return [
-        _Shift(feature, value, float(before[i]), float(now[i]), float(result.p_adjusted[i]))
-        for i, (feature, value) in enumerate(columns)
-    ]
-
-
-def _columns(ours: _Shapes, theirs: _Shapes, ids: Sequence[str]) -> list[tuple[str, str]]:
-    """Values that occur often enough to be compared, and `other` for the rest; an absent flag is left out.
-
-    Often enough is judged over the outputs of both runs together: relabelling cannot change that, so that the choice of
-    columns keeps the test exact.
-    """
-    pooled = Counter(item for arm in (ours, theirs) for id_ in ids for f in arm[id_] if f for item in f.items())
-    total = max(1, sum(1 for arm in (ours, theirs) for id_ in ids for f in arm[id_] if f))
-    common = {item for item, count in pooled.items() if count / total >= RARE}
-    rare = {(feature, "other") for feature, value in pooled.keys() - common if value not in ABSENT}
-    return sorted(item for item in common | rare if item[1] not in ABSENT)
-
-
-def _indicators(arm: _Shapes, ids: Sequence[str], columns: Sequence[tuple[str, str]]) -> Floats:
-    """Shape (samples, repeats, columns): 1 where an output has a value; a repeat without output takes the mean."""
-    repeats = max(len(arm[id_]) for id_ in ids)
-    found = np.zeros((len(ids), repeats, len(columns)))
-    common = [{value for feature, value in columns if feature == name} for name, _ in columns]
-    for row, id_ in enumerate(ids):
-        present = [features for features in arm[id_] if features is not None]
-        values = np.array(
-            [[_has(f, *column, known) for column, known in zip(columns, common, strict=True)] for f in present]
-        )
-        found[row] = values.mean(axis=0)
-        found[row, : len(present)] = values
-    return found
-
-
-def _has(features: Mapping[str, str], feature: str, value: str, common: set[str]) -> float:
-    """1.0 when an output has the value; `other` stands for every value that is not compared by itself."""
-    actual = features[feature]
-    return float(actual == value or (value == "other" and actual not in common and actual not in ABSENT))
+def _outputs(run: Run, samples: Ints) -> tuple[NDArray[np.uint64], Bools]:
+    """What stands for the outputs of some samples, shape (samples, repeats, 2); and which are there and not short."""
+    arrays = arrays_of(run)
+    rows = arrays.table(samples, max(run.header.repeats, int(np.diff(arrays.starts)[samples].max(initial=1))))
+    return arrays.output[rows], (rows >= 0) & arrays.has_output[rows] & (arrays.characters[rows] > SHORT)
 
 
 def _named(shifts: Sequence[_Shift]) -> str:
@@ -363,24 +266,25 @@ def _named(shifts: Sequence[_Shift]) -> str:
     return "; ".join(map(str, told))
 
 
-def _repeated(shifts: Sequence[_Shift], run: Run, ids: Sequence[str]) -> tuple[Moved, ...]:
+def _repeated(shifts: Sequence[_Shift], run: Run, pairs: PairedShapes) -> tuple[Moved, ...]:
     """The samples whose output another sample has too, where that is all that changed."""
     if not shifts:
         return ()
-    outputs = {id_: run.by_sample[id_][0].response for id_ in ids}
-    counts = Counter(response.output for response in outputs.values() if response is not None)
-    found = [id_ for id_, r in outputs.items() if r is not None and r.output is not None and counts[r.output] > 1]
-    return tuple(Moved(id_, None, None, "the same output as another sample") for id_ in found[:LISTED])
+    arrays = arrays_of(run)
+    rows = pairs.in_candidate(run)
+    first = arrays.starts[rows]
+    _, code, counts = np.unique(arrays.output[first], axis=0, return_inverse=True, return_counts=True)
+    found = rows[arrays.has_output[first] & (counts[code.reshape(-1)] > 1)]
+    return tuple(Moved(id_, None, None, "the same output as another sample") for id_ in arrays.ids(found[:LISTED]))
 
 
-def _moved(shifts: Sequence[_Shift], ids: Sequence[str], ours: _Shapes, theirs: _Shapes) -> tuple[Moved, ...]:
+def _moved(shifts: Sequence[_Shift], pairs: PairedShapes) -> tuple[Moved, ...]:
     """The samples whose output changed in the feature that is named first."""
     named = {shift.feature for shift in shifts} - {"duplicate"}
     if not named:
         return ()
-    feature, found = next(feature for feature in NAMES if feature in named), []
-    for id_ in ids:
-        before, now = (next(f[feature] for f in arm[id_] if f is not None) for arm in (theirs, ours))
-        if before != now:
-            found.append(Moved(id_, None, None, f"{NAMES[feature]}: {before or 'none'} → {now or 'none'}"))
-    return tuple(found[:LISTED])
+    feature = next(feature for feature in NAMES if feature in named)
+    found = pairs.first_values(feature, LISTED)
+    return tuple(
+        Moved(id_, None, None, f"{NAMES[feature]}: {before or 'none'} → {now or 'none'}") for id_, before, now in found
+    )
