@@ -244,6 +244,9 @@ def test_a_cap_stops_judging_and_a_resumed_run_asks_the_judge_only(place, suite,
     assert "max-calls 11 was reached" in err
     assert len(switch.asked) <= 11
     stopped = load_run(out)
+    # What was asked before the cap is paid for and told, also of answers that were not judged to the end.
+    assert sum(use.calls for result in stopped.results for use in result.judging.values()) == len(switch.asked)
+    assert f"{len(switch.asked)} calls" in err
     assert stopped.ledger.counts[Outcome.BUDGET] > 0
     assert stopped.ledger.counts[Outcome.SCORED] <= 5
     before, done = len(switch.asked), stopped.ledger.counts[Outcome.SCORED]

@@ -11,7 +11,7 @@ from aigate.core.verdict import Status
 from aigate.gating.checks.no_regression import NoRegression
 from aigate.gating.decision import gate
 from aigate.gating.policy import Policy
-from aigate.testing import fake_judge_identity
+from aigate.testing import fake_embeddings_identity, fake_judge_identity
 
 POLICY = Policy((NoRegression("faith", margin=0.2),))
 IDS = [f"s{i:02}" for i in range(40)]
@@ -81,6 +81,19 @@ def test_another_model_than_the_declared_judge_is_an_error(run_of):
     listed = {"expected_models": ("k-2", "j-1")}
     found, _ = outcome(run_of(GOOD, served="k-2", **listed), run_of(GOOD, **listed))
     assert codes(found) == {"judge-changed"}
+
+
+def test_the_embedding_model_beside_a_judge_is_served_under_its_own_name(run_of):
+    def served_as(name):
+        run = run_of(GOOD, served=name)
+        judge = fake_judge_identity(version="j/1/v1", embeddings=fake_embeddings_identity(version="e/2/v1"))
+        both = replace(spec(), judge=judge.identity({}, embeds=True))
+        return replace(run, header=replace(run.header, metrics=(both,)))
+
+    assert outcome(served_as("e-2"), served_as("e-2"))[0].status is Status.PASS
+    found, _ = outcome(served_as("e-3"), served_as("e-3"))
+    assert (found.status, codes(found)) == (Status.ERROR, {"judge-served"})
+    assert "judged by j/1/v1 and e/2/v1, and e-3 was served" in found.summary
 
 
 def test_an_endpoint_that_does_not_say_what_it_serves_is_taken_at_its_word(run_of):

@@ -106,6 +106,19 @@ def test_abstentions_of_other_languages_can_be_named():
     assert score("Das weiß ich nicht.", sample=tagged, abstention="weiß ich nicht").value == 1.0
 
 
+@pytest.mark.parametrize(
+    "output",
+    [
+        "The context does not give a price, but shipping costs 9 dollars.",
+        "I don't know; shipping costs 9 dollars.",
+    ],
+)
+def test_an_answer_that_abstains_and_then_answers_is_judged(output):
+    tagged = Sample("s", "Q?", contexts=CONTEXTS, tags=("unanswerable",))
+    found = score(output, sample=tagged)
+    assert (found.value, found.details["outcome"]) == (0.0, "judged")
+
+
 @pytest.mark.parametrize("output", ["Sure, happy to help!", "Would you like to know more about returns?"])
 def test_an_answer_that_claims_nothing_scores_the_worst(output):
     def nothing(asked):
@@ -152,6 +165,18 @@ def test_a_name_that_a_claim_leaves_out_is_judged_as_its_sentence_stands():
         return {"sentences": [{"id": "s1", "claims": ["The service desk in Dublin is run by the service desk"]}]}
 
     found = score("The service desk in Dublin is run by Bob Jones.", judge=judge_with(claims=nameless))
+    assert found.details["claims"][1]["as_it_stands"] is True
+
+
+@pytest.mark.parametrize(
+    "denial",
+    ["Opened items may not be returned.", "Opened items can't be returned.", "No opened item may be returned."],
+)
+def test_a_negation_that_a_claim_leaves_out_is_judged_as_its_sentence_stands(denial):
+    def affirming(asked):
+        return {"sentences": [{"id": "s1", "claims": ["Opened items may be returned"]}]}
+
+    found = score(denial, judge=judge_with(claims=affirming))
     assert found.details["claims"][1]["as_it_stands"] is True
 
 

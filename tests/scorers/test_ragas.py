@@ -240,6 +240,21 @@ WRONG = {
     ),
     "statements that leave the rest out": ("faithfulness", [statements(FOUR[0]), verdicts(1)], 1.0),
     "a statement that is there twice": ("faithfulness", [statements(*FOUR, FOUR[0]), verdicts(1, 0, 0, 0, 1)], 0.25),
+    "statements that nobody made": (
+        "faithfulness",
+        [statements(*FOUR, *CONTEXTS[:1]), verdicts(1, 0, 0, 0, 1, texts=[*FOUR, *CONTEXTS[:1]])],
+        0.4,
+    ),
+    "claims that nobody made": (
+        "factual_correctness",
+        [claims(FOUR[0], "Water is wet."), verdicts(1, 1), claims(FOUR[0]), verdicts(1)],
+        1.0,
+    ),
+    "a recall of what nobody said besides": (
+        "context_recall",
+        [recalled(0, 1, texts=(FOUR[0], CONTEXTS[0]))],
+        0.5,
+    ),
     "a context that helps five times": ("context_utilization", [helps(0), helps(5)], 2.5),
     "a context that harms": ("context_precision", [helps(-1), helps(2)], 2.0),
     "a recall of what was not asked": ("context_recall", [recalled(1, texts=("Pigs fly.",))], 1.0),
@@ -283,6 +298,8 @@ WRONG = {
 ASKED_AGAIN = {
     "questions that are not there": 1,
     "statements that leave the rest out": 0,
+    "statements that nobody made": 0,
+    "claims that nobody made": 0,
     "a statement that is there twice": 0,
     "claims of nothing": 2,
     "fewer verdicts than claims": 1,

@@ -190,6 +190,20 @@ def test_abstentions_are_no_refusals(output):
     assert is_abstention(output)
 
 
+@pytest.mark.parametrize(
+    ("output", "abstains"),
+    [
+        ("The context does not mention the price, but it is 42 euros.", False),
+        ("I don't know; perhaps Paris.", False),
+        ("The text does not say, although everybody knows it is Paris.", False),
+        ("I don't know, but the text does not say either.", True),
+        ("I'm not sure, though.", True),
+    ],
+)
+def test_an_abstention_that_answers_after_all_is_none(output, abstains):
+    assert is_abstention(output) is abstains
+
+
 @pytest.mark.parametrize("output", ANSWERS)
 def test_answers_are_neither(output):
     shape = describe_shape(output)

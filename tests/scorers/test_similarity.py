@@ -55,6 +55,12 @@ def test_vectors_that_cannot_be_compared_are_a_judge_error(vector):
     assert found.reason == "judge_error"
 
 
+def test_a_lone_surrogate_is_sent_as_a_question_mark():
+    found, judge = score("A month\ud800", vector=lambda text: (1.0, 0.0))
+    assert found.value == 1.0
+    assert judge.embedded[0][0] == "A month?"
+
+
 @pytest.mark.parametrize("reference", [{"a": 1}, " ", []])
 def test_a_reference_that_is_no_text_lies_outside(reference):
     scorer = judged_scorer("similarity", judge=fake_embeddings_identity())

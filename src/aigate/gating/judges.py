@@ -98,13 +98,18 @@ def _served(spec: MetricSpec, run: Run) -> Iterable[_Finding]:
     except UsageError as error:  # written by another tool
         yield Status.ERROR, reason("judge-served", f"'{spec.metric}': {error.message}")
         return
-    requested = judge.provider.get("model")
-    names = _models(spec.metric, run)
-    wrong = [n for n in names if not is_declared(n, judge.version, requested=requested, expected=judge.expected_models)]
+    asked = [judge] if judge.embeddings is None else [judge, judge.embeddings]
+    wrong = [name for name in _models(spec.metric, run) if not any(_declares(each, name) for each in asked)]
     if wrong:
         hint = 'name the judge that is served, or list its name under served-models = ["..."] in [judge]'
-        text = f"'{spec.metric}' is judged by {judge.version}, and {', '.join(wrong)} was served"
+        named = " and ".join(str(each.version) for each in asked)
+        text = f"'{spec.metric}' is judged by {named}, and {', '.join(wrong)} was served"
         yield Status.ERROR, reason("judge-served", text, hint)
+
+
+def _declares(judge: Judge, served: str) -> bool:
+    requested = judge.provider.get("model")
+    return is_declared(served, judge.version, requested=requested, expected=judge.expected_models)
 
 
 def _models(metric: str, run: Run) -> list[str]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from aigate.core.response import Response
-from aigate.core.run import Run
+from aigate.core.run import JudgeUse, Run
 from aigate.core.sample import Message
 from aigate.errors import UsageError
 from aigate.providers.base import Request
@@ -40,7 +40,16 @@ CHARACTERS_PER_WIDE_TOKEN = 1.5  # scripts beyond ASCII: about one token per one
 
 
 class BudgetSpentError(Exception):
-    """A call was not made, since it might have gone over a cap."""
+    """A call was not made, since it might have gone over a cap.
+
+    Args:
+        why: What was reached.
+        judging: Per metric, what its judge was asked of the same answer before; it is paid for all the same.
+    """
+
+    def __init__(self, why: str, judging: Mapping[str, JudgeUse] | None = None) -> None:
+        super().__init__(why)
+        self.judging: Mapping[str, JudgeUse] = judging or {}
 
 
 @dataclass(frozen=True, slots=True)

@@ -290,9 +290,9 @@ async def _work(plan: Plan, means: Means, queue: TaskQueue, record: Record) -> N
             response = await _answer(plan, means, queue, task)
             queue.set_aside(task)  # it is kept: from here on nothing of it can be asked twice
             result = await _settled(plan, means, queue, task, response)
-        except BudgetSpentError:
+        except BudgetSpentError as error:
             queue.close(Outcome.BUDGET)
-            result = not_asked(task, Outcome.BUDGET, response)
+            result = not_asked(task, Outcome.BUDGET, response, error.judging)
         record(result, task.sample)
         queue.note_recorded(task)
         if means.hopeless:

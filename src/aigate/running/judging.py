@@ -13,6 +13,7 @@ import random as random_module
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import reduce
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from aigate.core.digest import digest_of
@@ -166,11 +167,11 @@ class Judging:
         votes = range(plan.judge.repeats)
         journal = None if labelled else self._journal
         accesses = [_Access(self, plan, scorer.spec, vote, time_left_s, journal) for vote in votes]
-        score, signs = await judgement(scorer, sample, response, accesses, withholds=not labelled)
-        use = JudgeUse(steering=signs)
-        for access in accesses:
-            use = use.plus(access.use)
-        return score, use
+        try:
+            score, signs = await judgement(scorer, sample, response, accesses, withholds=not labelled)
+        except BudgetSpentError as error:
+            raise BudgetSpentError(str(error), {scorer.spec.metric: _used(accesses)}) from None
+        return score, JudgeUse(steering=signs).plus(_used(accesses))
 
     async def aclose(self) -> None:
         """Give back connections."""
@@ -226,6 +227,10 @@ class Judging:
         )
         access.count(response)
         return response
+
+
+def _used(accesses: Sequence[_Access]) -> JudgeUse:
+    return reduce(JudgeUse.plus, (access.use for access in accesses), JudgeUse())
 
 
 _Asked = Callable[[], Awaitable[Mapping[str, Any]]]
@@ -504,7 +509,7 @@ async def _anchor(
         answer = Response(anchor.output)
         score, use = await judging.judge(scorer, anchor.sample, answer, time_left_s=time_left_s, labelled=True)
     except BudgetSpentError as error:
-        score, use = Unscored("not_run", str(error)), JudgeUse()
+        score, use = Unscored("not_run", str(error)), error.judging.get(scorer.spec.metric, JudgeUse())
     value, why = (score.value, "") if isinstance(score, Score) else (None, score.explanation)
     return AnchorScore(anchor.sample.id, anchor.digest, anchor.label, value, why), use
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from aigate.core.ledger import Outcome
 from aigate.core.looks import LookPlan, unit_order
 from aigate.core.response import Response
-from aigate.core.run import Result, Run, RunHeader
+from aigate.core.run import JudgeUse, Result, Run, RunHeader
 from aigate.core.sample import Sample
 
 __all__ = ["Task", "not_asked", "run_at_look", "schedule"]
@@ -75,15 +75,21 @@ def schedule(
     return tuple(sorted(tasks, key=lambda task: (task.look, task.repeat, ranks[task.sample.unit], task.sample.id)))
 
 
-def not_asked(task: Task, why: Outcome = Outcome.EARLY_STOP, response: Response | None = None) -> Result:
+def not_asked(
+    task: Task,
+    why: Outcome = Outcome.EARLY_STOP,
+    response: Response | None = None,
+    judging: Mapping[str, JudgeUse] | None = None,
+) -> Result:
     """The result of a task that nobody was asked for: the verdict was certain without it, or the budget was spent.
 
     Args:
         task: The task.
         why: What ended the run.
         response: An answer that came, where what was not asked any more is only its judgement.
+        judging: What judges had been asked about it.
     """
-    return Result(task.sample.id, task.repeat, why, response, {})
+    return Result(task.sample.id, task.repeat, why, response, {}, judging or {})
 
 
 def run_at_look(look: int, *, header: RunHeader, tasks: Iterable[Task], found: Mapping[tuple[str, int], Result]) -> Run:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from aigate.core.digest import json_line
 from aigate.core.ledger import Outcome
@@ -67,6 +67,8 @@ async def settle(
             return_exceptions=True,
         )
         for scorer, found in zip(asked, told, strict=True):
+            if isinstance(found, BudgetSpentError):
+                raise BudgetSpentError(str(found), _paid(asked, told))
             if isinstance(found, BaseException):
                 raise found
             scores[scorer.spec.metric] = found[0]
@@ -79,6 +81,19 @@ async def settle(
         why = _fault_text(outcome, response)
         scores = {metric: _worst(score, specs[metric], why) for metric, score in scores.items()}
     return Result(sample.id, repeat, outcome, response, scores, uses)
+
+
+def _paid(
+    scorers: Sequence[JudgedScorer], told: Sequence[tuple[ScoreOrNot, JudgeUse | None] | BaseException]
+) -> Mapping[str, JudgeUse]:
+    """What judges were asked of an answer that not all of them could be asked about."""
+    uses: dict[str, JudgeUse] = {}
+    for scorer, found in zip(scorers, told, strict=True):
+        if isinstance(found, BudgetSpentError):
+            uses |= found.judging
+        elif not isinstance(found, BaseException) and found[1] is not None:
+            uses[scorer.spec.metric] = found[1]
+    return uses
 
 
 async def _by_judge(

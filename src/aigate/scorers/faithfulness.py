@@ -6,9 +6,9 @@ the number of all. Nothing of it is taken on trust that can be checked:
 
 - Each reply must have every id once and no other, verdicts of the three words and no other. Else it is asked again.
 - Claims must be of the answer: half their words, and every number and name, from the answer or the question, and a word
-  from their own sentence. What is claimed twice counts once. A sentence whose words, numbers or names its claims leave
-  out is judged as it stands, so that leaving a claim out gains nothing. Only questions, short headings that end in a
-  colon, and courtesies of a list of English words may be without claims.
+  from their own sentence. What is claimed twice counts once. A sentence whose words, numbers, names or negation its
+  claims leave out is judged as it stands, so that leaving a claim out gains nothing. Only questions, short headings
+  that end in a colon, and courtesies of a list of English words may be without claims.
 - A supported claim needs a quotation that stands in one of the contexts word for word (`aigate.scorers.quotes`); the
   answer is never looked at for it. Else it is asked again. What cannot be used in the end is a judge error, a missing
   score: not 0, since that would be the judge's fault counted against the candidate, and never a support.
@@ -112,6 +112,9 @@ _SENTENCE_END = re.compile(r"(?<=[.!?…])[\"'”’)\]*_]*\s+|(?<=[。！？])|
 _NUMBER = re.compile(r"\d+(?:[.,:]\d+)*")
 _NAME = re.compile(r"[^\W\d_]+")
 _SEEN = re.compile(r"\w")
+_NEGATION = re.compile(
+    r"\b(?:not|no(?! ?[,.;:!])|never|none|nobody|nothing|nowhere|neither|nor|cannot|without)\b|n['’]t\b", re.IGNORECASE
+)
 _NUMBER_WORDS = dict(
     zip(
         "zero one two three four five six seven eight nine ten eleven twelve".split(),  # noqa: SIM905
@@ -362,12 +365,13 @@ def _refuse_strange(texts: Sequence[str], sentence: Sentence, said: _Words) -> N
 
 
 def _leaves_out(sentence: str, claims: Sequence[str]) -> bool:
-    """True where the claims of a sentence leave out what it says: most of its words, a number, or a name."""
+    """True where the claims of a sentence leave out what it says: most of its words, a number, a name, its "not"."""
     words, held = _Words.of(sentence), _Words.of(" ".join(claims))
     if not claims:
         return not claims_nothing(sentence)
     covered = len(words.stems & held.stems) >= COVERED * len(words.stems)
-    return not (covered and words.numbers <= held.numbers and words.names_within <= held.stems)
+    denied = held.negates or not words.negates
+    return not (covered and denied and words.numbers <= held.numbers and words.names_within <= held.stems)
 
 
 def claims_nothing(sentence: str) -> bool:
@@ -402,12 +406,14 @@ class _Words:
         numbers: Its numbers; number words up to twelve too.
         names: Content words that begin with a capital letter.
         names_within: Those of them that do not begin the text, where every word has a capital letter.
+        negates: It denies something, in English.
     """
 
     stems: frozenset[str]
     numbers: frozenset[str]
     names: frozenset[str]
     names_within: frozenset[str]
+    negates: bool
 
     @classmethod
     def of(cls, text: str) -> _Words:
@@ -417,7 +423,8 @@ class _Words:
         capital = [word for word in _NAME.findall(text) if word[0].isupper()]
         first = _NAME.search(text)
         within = capital[1:] if first is not None and capital and first[0] == capital[0] else capital
-        return cls(stems, frozenset((*written, *spelled)), _stems(capital), _stems(within))
+        negates = _NEGATION.search(text) is not None
+        return cls(stems, frozenset((*written, *spelled)), _stems(capital), _stems(within), negates)
 
 
 def _stems(words: Sequence[str]) -> frozenset[str]:

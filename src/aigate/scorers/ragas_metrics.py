@@ -24,7 +24,8 @@ What ragas does not check is checked here; a reply that fails is asked again, an
 - A verdict per statement, in its words, neither fewer nor more; ragas divides by those that came, and calls one verdict
   of four 1.0.
 - Verdicts are 0 or 1, ratings on their scale; ragas computes with what comes.
-- Every sentence of the text that is taken apart is among its statements, and none twice.
+- Every sentence of the text that is taken apart is among its statements, and none twice; at least half the words of
+  each statement are that text's, or the question's.
 - Two judgements are two: where one of a pair of ratings is missing, ragas takes the other for both.
 - Statements of an answer are classified once each, and nothing but statements. Of a text without statements ragas makes
   a correctness of 1.0.
@@ -339,14 +340,16 @@ def _statements(reply: Any, asked: Mapping[str, Any]) -> Any:
     _refuse_rows(reply["statements"])
     if reply["statements"]:
         _refuse_left_out(reply["statements"], asked["answer"])
+        _refuse_brought_in(reply["statements"], asked["question"], asked["answer"])
     return reply
 
 
-def _claims(reply: Any, asked: Mapping[str, Any]) -> Any:  # noqa: ARG001 - one signature for all
+def _claims(reply: Any, asked: Mapping[str, Any]) -> Any:
     """Claims of a text. ragas asks for few of them, so what they leave out cannot be held against them."""
     if not reply["claims"]:
         raise UnusableReplyError("it has no claims")
     _refuse_rows(reply["claims"])
+    _refuse_brought_in(reply["claims"], asked["response"])
     return reply
 
 
@@ -379,6 +382,7 @@ def _recalled(reply: Any, asked: Mapping[str, Any]) -> Any:
     texts = [row["statement"] for row in reply["classifications"]]
     _refuse_rows(texts)
     _refuse_left_out(texts, asked["answer"])
+    _refuse_brought_in(texts, asked["question"], asked["answer"])
     return reply
 
 
@@ -400,7 +404,7 @@ def _classified(reply: Any, asked: Mapping[str, Any]) -> Any:
     return reply
 
 
-def _question(reply: Any, asked: Mapping[str, Any]) -> Any:  # noqa: ARG001
+def _question(reply: Any, asked: Mapping[str, Any]) -> Any:  # noqa: ARG001 - one signature for all
     """A question. ragas leaves empty ones out, and takes the mean of the others."""
     _refuse_rows([reply["question"]])
     return reply
@@ -441,6 +445,13 @@ def _refuse_left_out(texts: Sequence[str], whole: str) -> None:
     for sentence in sentences_of(whole):
         if not (sentence.abstains or claims_nothing(sentence.text) or _covers(said, sentence.text)):
             raise UnusableReplyError(f"its statements leave out sentence {sentence.id[1:]} of the text")
+
+
+def _refuse_brought_in(texts: Sequence[str], *wholes: str) -> None:
+    """Refuse statements that nobody made: a judge could raise a share by adding what is surely true."""
+    whole = " ".join(wholes)
+    if strange := sum(not _covers(whole, text) for text in texts):
+        raise UnusableReplyError(f"{strange} of its statements are not in the words of the text that is taken apart")
 
 
 def _covers(said: str, text: str) -> bool:

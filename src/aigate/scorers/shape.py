@@ -160,6 +160,9 @@ _GOES_ON = re.compile(
     r"[:;–—]|\b(?:but|however|instead|though|although|rather|here|unless|except|until)\b|\b(?:can|could|will|would)\b(?!')",
     re.IGNORECASE,
 )
+_ANSWERS_AFTER_ALL = re.compile(
+    r"(?:;|\b(?:but|however|though|although|nevertheless|nonetheless)\b)\W*\w", re.IGNORECASE
+)
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+|\n+")
 
 
@@ -292,7 +295,12 @@ def _told(text: str) -> list[str]:
 
 
 def _abstains(sentence: str) -> bool:
-    return _ABSTENTION.match(_without_lead_in(sentence)) is not None
+    """True where it says so, and does not go on to answer after all ("I don't know, but it is 42 euros")."""
+    plain = _without_lead_in(sentence)
+    if (found := _ABSTENTION.match(plain)) is None:
+        return False
+    turn = _ANSWERS_AFTER_ALL.search(plain, found.end())
+    return turn is None or _abstains(plain[turn.end() - 1 :])
 
 
 def _declines_and_stops(sentence: str) -> bool:

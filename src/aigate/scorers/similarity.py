@@ -92,7 +92,7 @@ class EmbeddedSimilarity(_Compares, Asked):
 
     def embedded(self, sample: Sample, output: str) -> Sequence[Sequence[str]]:
         """Answer and references, in one call."""
-        return [[output, *_references(sample)]] if output.strip() else []
+        return [[readable(text) for text in (output, *_references(sample))]] if output.strip() else []
 
     async def judge(self, sample: Sample, response: Response, access: JudgeAccess) -> ScoreOrNot:
         """Compare once.
@@ -103,7 +103,8 @@ class EmbeddedSimilarity(_Compares, Asked):
         output = judgeable(response)
         if not output.strip():
             return _EMPTY
-        answer, *references = await access.embed([output, *_references(sample)])
+        [texts] = self.embedded(sample, output)
+        answer, *references = await access.embed(texts)
         return _compared(sample, answer, references)
 
 
