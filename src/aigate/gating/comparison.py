@@ -20,7 +20,7 @@ from aigate.gating.reasons import reason
 from aigate.gating.views import View, asked_repeats, part_of, views_of
 from aigate.stats.signs import sign_test
 
-__all__ = ["Comparison", "PairedScores", "Scenario", "Trials", "applies", "trials_of"]
+__all__ = ["EVEN", "Comparison", "PairedScores", "Scenario", "Trials", "applies", "trials_of"]
 
 NEEDED_OVERLAP = 0.90
 TOLERATED_RELABELS = 0.02  # share of pairs whose identical outputs people or a judge may score differently
