@@ -38,7 +38,7 @@ def test_suite_is_read_whole(folder):
     with_prompts(folder, "v1", "v2")
     (folder / "contract.json").write_text(json.dumps({"type": "object"}))
     (folder / "NOTES.txt").write_text("unexpected files are fine")
-    suite = load_suite(folder)
+    suite = load_suite(str(folder))  # as text or as a path
     assert (suite.name, suite.path, len(suite)) == ("faq", folder, 4)
     assert suite.samples == tuple(SAMPLES)
     assert list(suite.prompts) == ["v1", "v2"]

@@ -102,7 +102,7 @@ class Suite:
         return kept, f"{'; '.join(told)}: {len(kept)} of {len(self.samples)} samples"
 
 
-def load_suite(path: Path, *, root: Path | None = None) -> Suite:
+def load_suite(path: Path | str, *, root: Path | None = None) -> Suite:
     """Read a suite.
 
     Args:
@@ -114,6 +114,7 @@ def load_suite(path: Path, *, root: Path | None = None) -> Suite:
         SuiteError: The folder, its `suite.toml` or its samples are missing, or samples, prompts or contract are wrong.
         ConfigError: `suite.toml` is wrong.
     """
+    path = Path(path)
     refuse_no_suite(path)
     samples = load_samples(find_samples(path))
     return Suite(
