@@ -86,6 +86,9 @@ def test_missing_folder_names_the_nearest_suite(folder):
     with pytest.raises(SuiteError, match="no such folder") as raised:
         load_suite(folder.with_name("fag"))
     assert raised.value.hint == "did you mean 'faq'?"
+    with pytest.raises(SuiteError, match="no such folder") as raised:
+        load_suite(folder / "none" / "here")
+    assert raised.value.hint == "`aigate init` writes a suite that runs as it is"
 
 
 def test_file_instead_of_folder_names_the_folder(folder):

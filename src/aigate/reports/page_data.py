@@ -47,8 +47,8 @@ class Block:
 def index_of(verdict: Verdict, candidate: Run, baseline: Run | None) -> dict[str, Any]:
     """The index, in columns: one entry per sample of the candidate, in the run's order.
 
-    Per metric there are the mean scores of candidate and baseline over repeats, as stored; null where missing. Where the
-    candidate's answers were held against this baseline's, the baseline's are worth what a version is against itself.
+    Per metric there are the mean scores of candidate and baseline over repeats, as stored; null where missing. Where
+    the candidate's answers were held against this baseline's, those are worth what a version is against itself.
     """
     tags = sorted({tag for sample in candidate.samples.values() for tag in sample.tags})
     number = {tag: place for place, tag in enumerate(tags)}
@@ -164,7 +164,7 @@ def _latency(results: Sequence[Result]) -> float | None:
 def _baseline_means(
     spec: MetricSpec, theirs: Sequence[Sequence[Result]], candidate: Run, baseline: Run | None
 ) -> list[float | None]:
-    """The baseline's scores. What its answers were worth against an older run says nothing; against themselves, even."""
+    """The baseline's scores. What its answers were worth against an older run says nothing; here they are even."""
     if spec.against is None:
         return _means(spec.metric, theirs)
     even = EVEN if baseline is not None and Comparison(candidate, baseline).holds_answers_for(spec) else None
