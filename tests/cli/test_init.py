@@ -103,6 +103,16 @@ def test_nothing_that_is_there_is_written_over(folder):
     assert not (folder / "goldens/starter/baselines").exists()
 
 
+def test_a_file_where_a_folder_is_needed_is_named(folder, capsys):
+    (folder / "goldens").write_text("mine")
+    assert init() == 2
+    assert capsys.readouterr().err.splitlines()[-2:] == [
+        f"aigate: {folder / 'goldens'}: is a file, expected a folder",
+        "  next: move it, or choose another --suite FOLDER",
+    ]
+    assert written(folder) == {"goldens"}
+
+
 def test_a_pyproject_keeps_every_byte_and_gets_a_table_behind(folder):
     text = '[project]\nname = "bot"\nversion = "1"\n\n[tool.ruff]\nline-length = 99'
     (folder / "pyproject.toml").write_text(text)

@@ -101,7 +101,7 @@ def test_only_the_checks_that_stand_in_the_way_are_in_the_error():
     mixed = verdict(FAIL, outcome(PASS), CheckOutcome("must-pass", FAIL, "a broke"))
     with pytest.raises(GateFailed) as caught:
         mixed.raise_for_status()
-    assert str(caught.value) == "fail: m/1/v1\n  must-pass: a broke"
+    assert str(caught.value) == str(mixed) == "fail: m/1/v1\n  must-pass: a broke"
 
 
 def test_the_worst_of_none_is_an_error():

@@ -38,7 +38,7 @@ def test_suite_is_read_whole(folder):
     with_prompts(folder, "v1", "v2")
     (folder / "contract.json").write_text(json.dumps({"type": "object"}))
     (folder / "NOTES.txt").write_text("unexpected files are fine")
-    suite = load_suite(folder)
+    suite = load_suite(str(folder))  # as text or as a path
     assert (suite.name, suite.path, len(suite)) == ("faq", folder, 4)
     assert suite.samples == tuple(SAMPLES)
     assert list(suite.prompts) == ["v1", "v2"]
@@ -86,6 +86,9 @@ def test_missing_folder_names_the_nearest_suite(folder):
     with pytest.raises(SuiteError, match="no such folder") as raised:
         load_suite(folder.with_name("fag"))
     assert raised.value.hint == "did you mean 'faq'?"
+    with pytest.raises(SuiteError, match="no such folder") as raised:
+        load_suite(folder / "none" / "here")
+    assert raised.value.hint == "`aigate init` writes a suite that runs as it is"
 
 
 def test_file_instead_of_folder_names_the_folder(folder):

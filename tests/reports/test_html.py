@@ -187,6 +187,15 @@ def test_a_check_is_drawn_with_interval_bound_and_their_numbers(verdict, check, 
     assert "▼ 1 worse" in visible(document)
 
 
+def test_the_top_tells_of_the_comparison_that_did_not_pass(verdict, check, make_run):
+    numbers = {"observed": -0.4, "threshold": -0.05, "interval": Interval(-0.5, -0.3, 0.9, "Tango")}
+    moved = {"baseline_mean": 0.9, "candidate_mean": 0.5, "better": 0}
+    primary = check(Status.PASS, **numbers, details={**moved, "worse": 1})
+    other = check(metric="other", **numbers, details={**moved, "worse": 7})
+    assert "▼ 7 worse ▲ 0 better of 3, other" in visible(report_of(verdict, make_run, primary, other))
+    assert "▼ 1 worse ▲ 0 better of 3 Scored" in visible(report_of(verdict, make_run, primary))
+
+
 def test_passing_rules_are_named_and_broken_ones_are_rows(verdict, make_run, check):
     sound = CheckOutcome("comparable", Status.PASS, "the same samples", integrity=True)
     broken = CheckOutcome("served-model", Status.ERROR, "served m/9", integrity=True)

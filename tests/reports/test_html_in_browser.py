@@ -6,6 +6,7 @@ Integration: needs Chromium (`chromium` or a relative on PATH) and Playwright (e
 import random
 import re
 import shutil
+from dataclasses import replace
 
 import pytest
 
@@ -473,6 +474,15 @@ def test_it_is_readable_on_a_phone(visit, report):
     page.locator(".answer").first.wait_for()
     assert page.evaluate("document.documentElement.scrollWidth") == 360
     assert page.evaluate("document.getElementById('sample-body').scrollWidth <= 360")
+
+
+def test_on_a_phone_a_bound_stands_in_sight_beside_the_longest_status(visit, tmp_path, answers_of):
+    run = answers_of({"a": [took("x", 1.0)]})
+    verdict = compared(run, run)
+    verdict = replace(verdict, checks=(replace(verdict.checks[0], status=Status.INCONCLUSIVE),))
+    page = visit(write(tmp_path / "report.html", run, run, verdict), width=360, height=740)
+    cells = "[...document.querySelectorAll('.checks tbody :is(td, th)')]"
+    assert page.evaluate(f"Math.max(...{cells}.map((cell) => cell.getBoundingClientRect().right))") <= 360
 
 
 def test_it_prints_the_verdict_and_the_samples_that_moved_in_light_colours(visit, report):

@@ -7,7 +7,7 @@ import zlib
 from aigate.core.ledger import Outcome
 from aigate.core.response import Response
 from aigate.core.sample import Sample
-from aigate.core.score import Score, Unscored
+from aigate.core.score import MetricSpec, Score, Unscored
 from aigate.core.verdict import Moved, Status
 from aigate.reports import page_data
 from aigate.reports.page_data import blocks_of, index_of, inline_json, packed
@@ -55,6 +55,15 @@ def test_a_metric_is_the_mean_over_repeats_and_an_outcome_the_one_that_says_most
     assert index["scores"]["correct"] == [[0.5], [None]]
     assert index["outcomes"][index["outcome"][0]] == "judge_error"
     assert index["baselineOutcome"] == [None]
+
+
+def test_answers_held_against_this_baselines_are_compared_with_even_and_others_with_nothing(make_run, verdict):
+    before = make_run({"correct": {"a": [1.0], "b": [1.0]}, "pairwise": {"a": [1.0], "b": [1.0]}})
+    for digest, theirs in ((before.digest, [0.5, 0.5]), ("sha256:another", [None, None])):
+        specs = [MetricSpec("pairwise", "pairwise", deterministic=False, against=digest)]
+        now = make_run({"pairwise": {"a": [0.0], "b": [1.0]}}, specs=specs)
+        assert index_of(verdict(Status.FAIL), now, before)["scores"] == {"pairwise": [[0.0, 1.0], theirs]}
+        assert index_of(verdict(Status.FAIL), now, None)["scores"] == {"pairwise": [[0.0, 1.0], [None, None]]}
 
 
 def test_latency_is_that_of_the_slowest_answer(make_answers, verdict):

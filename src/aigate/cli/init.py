@@ -159,9 +159,17 @@ def _requirement() -> str:
 
 
 def _write(path: Path, text: str, dry_run: bool) -> bool:  # noqa: FBT001 - called once, next to the flag
-    """Write a file that is not there; False where it is."""
+    """Write a file that is not there; False where it is.
+
+    Raises:
+        UsageError: A file stands where a folder is needed.
+    """
+    from aigate.errors import UsageError
+
     if path.exists() or path.is_symlink():
         return False
+    if file := next((folder for folder in path.parents if folder.is_file()), None):
+        raise UsageError(f"{file}: is a file, expected a folder", hint="move it, or choose another --suite FOLDER")
     if not dry_run:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("x", encoding="utf-8") as file:

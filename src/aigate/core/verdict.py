@@ -239,6 +239,11 @@ class Verdict(Displayed):
     def __bool__(self) -> bool:
         return self.status is Status.PASS and bool(self.checks)
 
+    def __str__(self) -> str:
+        """The decision, and what each check found that did not pass: a line each."""
+        found = (f"  {check.label}: {check.summary}" for check in self.checks if check.status is not Status.PASS)
+        return "\n".join((f"{self.status}: {self.candidate}", *found))
+
     @property
     def reasons(self) -> tuple[Reason, ...]:
         """Why it is no pass: the reasons of the checks that decided it."""
@@ -271,11 +276,7 @@ class Verdict(Displayed):
         if self:
             return
         kind = {Status.FAIL: GateFailed, Status.INCONCLUSIVE: GateInconclusive}.get(self.status, GateErrored)
-        lines = [
-            f"{self.status}: {self.candidate}",
-            *(f"  {c.label}: {c.summary}" for c in self.checks if c.status is not Status.PASS),
-        ]
-        raise kind("\n".join(lines), verdict=self)
+        raise kind(str(self), verdict=self)
 
     def to_dict(self) -> dict[str, Any]:
         """The verdict as `aigate.verdict/1` JSON. Same runs and policy, same bytes: nothing here reads a clock."""

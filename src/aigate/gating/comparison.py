@@ -21,7 +21,7 @@ from aigate.gating.views import View, asked_repeats, in_view, views_of
 from aigate.stats.arrays import distinct
 from aigate.stats.signs import sign_test
 
-__all__ = ["Comparison", "PairedScores", "Scenario", "Trials", "trials_of"]
+__all__ = ["EVEN", "Comparison", "PairedScores", "Scenario", "Trials", "trials_of"]
 
 NEEDED_OVERLAP = 0.90
 TOLERATED_RELABELS = 0.02  # share of pairs whose identical outputs people or a judge may score differently

@@ -24,6 +24,7 @@ from aigate.goldens.samples import StoredSamples, load_samples
 __all__ = ["Suite", "find_samples", "load_contract", "load_suite"]
 
 CONFIG_FILE = "suite.toml"
+WRITES_ONE = "`aigate init` writes a suite that runs as it is"
 SAMPLES_FILES = ("samples.jsonl", "samples.jsonl.gz")
 PROMPTS_FOLDER = "prompts"
 CONTRACT_FILE = "contract.json"
@@ -109,7 +110,7 @@ class Suite:
         return kept, f"{'; '.join(told)}: {len(kept)} of {len(self.samples)} samples"
 
 
-def load_suite(path: Path, *, root: Path | None = None) -> Suite:
+def load_suite(path: Path | str, *, root: Path | None = None) -> Suite:
     """Read a suite.
 
     Args:
@@ -121,6 +122,7 @@ def load_suite(path: Path, *, root: Path | None = None) -> Suite:
         SuiteError: The folder, its `suite.toml` or its samples are missing, or samples, prompts or contract are wrong.
         ConfigError: `suite.toml` is wrong.
     """
+    path = Path(path)
     refuse_no_suite(path)
     samples = load_samples(find_samples(path))
     return Suite(
@@ -145,10 +147,11 @@ def refuse_no_suite(path: Path) -> None:
         raise SuiteError(f"{path}: is a file, expected a suite's folder", hint=f"did you mean {path.parent}?")
     if not path.is_dir():
         siblings = [folder.name for folder in path.parent.glob("*") if (folder / CONFIG_FILE).is_file()]
-        raise SuiteError(f"{path}: no such folder", hint=nearest(path.name, siblings, kind="suites there"))
+        hint = nearest(path.name, siblings, kind="suites there") if siblings else WRITES_ONE
+        raise SuiteError(f"{path}: no such folder", hint=hint)
     if not (path / CONFIG_FILE).is_file():
         inside = sorted(folder.name for folder in path.glob("*") if (folder / CONFIG_FILE).is_file())
-        hint = f"did you mean {path / inside[0]}?" if inside else "`aigate init` writes a suite that runs as it is"
+        hint = f"did you mean {path / inside[0]}?" if inside else WRITES_ONE
         raise SuiteError(f"{path}: no {CONFIG_FILE} in it: it is no suite", hint=hint)
 
 

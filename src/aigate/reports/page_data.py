@@ -17,8 +17,9 @@ from typing import Any
 from aigate.core.ledger import Outcome
 from aigate.core.run import Result, Run
 from aigate.core.sample import Sample
-from aigate.core.score import Score
+from aigate.core.score import MetricSpec, Score
 from aigate.core.verdict import Verdict
+from aigate.gating.comparison import EVEN, Comparison
 
 __all__ = ["Block", "blocks_of", "index_of", "inline_json", "packed"]
 
@@ -46,7 +47,8 @@ class Block:
 def index_of(verdict: Verdict, candidate: Run, baseline: Run | None) -> dict[str, Any]:
     """The index, in columns: one entry per sample of the candidate, in the run's order.
 
-    Per metric there are the mean scores of candidate and baseline over repeats, as stored; null where missing.
+    Per metric there are the mean scores of candidate and baseline over repeats, as stored; null where missing. Where
+    the candidate's answers were held against this baseline's, those are worth what a version is against itself.
     """
     tags = sorted({tag for sample in candidate.samples.values() for tag in sample.tags})
     number = {tag: place for place, tag in enumerate(tags)}
@@ -64,7 +66,7 @@ def index_of(verdict: Verdict, candidate: Run, baseline: Run | None) -> dict[str
         "baselineOutcome": [_worst_outcome(results) for results in theirs],
         "latency": [_latency(results) for results in ours],
         "scores": {
-            spec.metric: _columns(spec.metric, ours, theirs if spec.against is None else [()] * len(ours))
+            spec.metric: [_means(spec.metric, ours), _baseline_means(spec, theirs, candidate, baseline)]
             for spec in candidate.header.metrics
         },
         "named": _named(verdict, {sample.id: place for place, sample in enumerate(samples)}),
@@ -159,8 +161,18 @@ def _latency(results: Sequence[Result]) -> float | None:
     return max((round(value, DECIMALS) for value in values if value is not None), default=None)
 
 
-def _columns(metric: str, *arms: Sequence[Sequence[Result]]) -> list[list[float | None]]:
-    return [[_mean(metric, results) for results in arm] for arm in arms]
+def _baseline_means(
+    spec: MetricSpec, theirs: Sequence[Sequence[Result]], candidate: Run, baseline: Run | None
+) -> list[float | None]:
+    """The baseline's scores. What its answers were worth against an older run says nothing; here they are even."""
+    if spec.against is None:
+        return _means(spec.metric, theirs)
+    even = EVEN if baseline is not None and Comparison(candidate, baseline).holds_answers_for(spec) else None
+    return [even if results else None for results in theirs]
+
+
+def _means(metric: str, arm: Sequence[Sequence[Result]]) -> list[float | None]:
+    return [_mean(metric, results) for results in arm]
 
 
 def _mean(metric: str, results: Sequence[Result]) -> float | None:

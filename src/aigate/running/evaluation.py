@@ -269,7 +269,7 @@ def evaluate(
         dask_scheduler=dask_scheduler,
         dask_workers=dask_workers,
     )
-    loaded = suite if isinstance(suite, Suite) else load_suite(Path(suite))
+    loaded = suite if isinstance(suite, Suite) else load_suite(suite)
     prepared = prepare(loaded, choices, environ=os.environ if environ is None else environ)
     conditions = with_looks(prepared, looks, settled=settled, first=first)
     if out is not None:

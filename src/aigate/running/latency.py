@@ -220,7 +220,7 @@ def benchmark(
         price=price,
     )
     load = Load(requests, duration_s, warmup, rate, most_in_flight=None if rate is None else concurrency)
-    loaded = suite if isinstance(suite, Suite) else load_suite(Path(suite))
+    loaded = suite if isinstance(suite, Suite) else load_suite(suite)
     planned = plan_benchmark(loaded, choices, load, environ=os.environ if environ is None else environ)
     return measure(planned, baseline=baseline, progress=progress)
 

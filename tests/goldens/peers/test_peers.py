@@ -156,14 +156,13 @@ def test_promptfoo_tests_in_csv_are_read_with_their_short_asserts():
 def test_promptfoo_leaves_nothing_out_in_silence():
     left = "\n".join(imported(PROMPTFOO, "promptfoo").left_out)
     for part in (
-        "test 1 ('Returns window'): assert llm-rubric",
+        "test 1 ('Returns window'), test 4 ('Place'): assert llm-rubric",
         "assert latency",
         "test 2: assert javascript",
         "provider anthropic:messages:claude",
         "setting 'organization'",
         "tests from file://tests.py: they come out of code",
         "column '__prefix' of more.csv",
-        "test 4 ('Place'): assert llm-rubric",
     ):
         assert part in left, left
 
@@ -240,6 +239,15 @@ def test_where_nothing_can_be_carried_over_the_error_says_why(tmp_path):
     tests = [{"vars": {"q": "file://x.js"}}]
     with pytest.raises(SuiteError, match=r"no case in it; not carried over: .*variable 'q' from file://x\.js"):
         imported(config(tmp_path, tests=tests), "promptfoo")
+
+
+def test_what_many_tests_have_in_common_is_said_once(tmp_path):
+    tests = [{"vars": {"q": f"a{i}"}} for i in range(5)]
+    default = {"assert": [{"type": "latency", "threshold": 3000}], "options": {"transform": "x"}}
+    assert imported(config(tmp_path, tests=tests, defaultTest=default), "promptfoo").left_out == (
+        "test 1, test 2, test 3 and 2 more: 'options' (transform)",
+        "test 1, test 2, test 3 and 2 more: assert latency: unknown type 'latency'",
+    )
 
 
 def test_promptfoo_fills_variables_into_values(tmp_path):

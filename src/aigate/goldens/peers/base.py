@@ -20,6 +20,7 @@ from aigate.goldens.samples import dump_samples, row_defects
 __all__ = [
     "ANSWERS_FILE",
     "PEERS",
+    "LeftOut",
     "PeerSuite",
     "checked_sample",
     "compared",
@@ -42,6 +43,7 @@ PEERS: Mapping[str, str] = {
 """`module:function` that reads a source, by the name that `--from` takes."""
 
 ANSWERS_FILE = "answers.jsonl"
+PLACES_NAMED = 3
 # Fields that only one tool writes; what several write (input, question, answer) proves nothing.
 MARKS: Mapping[str, frozenset[str]] = {
     "deepeval": frozenset({"expected_output", "actual_output", "retrieval_context"}),
@@ -53,6 +55,34 @@ NEEDED: Mapping[str, frozenset[str]] = {
     "ragas": frozenset(),
     "inspect": frozenset({"input", "target"}),
 }
+
+
+class LeftOut:
+    """What could not be carried over: a line each, with the places where it stands.
+
+    >>> left = LeftOut()
+    >>> for number in range(1, 6):
+    ...     left.out("assert cost", f"test {number}")
+    >>> left.lines()
+    ('test 1, test 2, test 3 and 2 more: assert cost',)
+    """
+
+    def __init__(self) -> None:
+        self._places: dict[str, dict[str, None]] = {}
+
+    def out(self, what: str, place: str = "") -> None:
+        """Note one thing; without a place it is the whole source's."""
+        self._places.setdefault(what, {}).update({place: None} if place else {})
+
+    def lines(self) -> tuple[str, ...]:
+        """One sentence each, in the order in which they were found."""
+        return tuple(f"{_some_of(list(places))}: {what}" if places else what for what, places in self._places.items())
+
+
+def _some_of(places: Sequence[str]) -> str:
+    """The first few, and how many more: a suite of a thousand tests has what its defaults say a thousand times."""
+    more = len(places) - PLACES_NAMED
+    return ", ".join(places[:PLACES_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from aigate.errors import SuiteError
-from aigate.goldens.peers.base import PeerSuite, checked_sample, compared, made_id, rows_of, unique_ids
+from aigate.goldens.peers.base import LeftOut, PeerSuite, checked_sample, compared, made_id, rows_of, unique_ids
 from aigate.goldens.peers.questions import OWN_VERSION
 
 __all__ = ["read"]
@@ -41,14 +41,14 @@ def read(source: Path) -> PeerSuite:
     choices = [_choices(row.get("choices")) for row in rows]
     lettered = any(choices)
     ids = unique_ids(_id(row) for row in rows)
-    left_out = _left_out(rows)
+    left = LeftOut()
     samples = []
     for number, (row, options, id_) in enumerate(zip(rows, choices, ids, strict=True), start=1):
         place = f"{source}: row {number}"
         target = _target(row, options, place)
         if lettered and (not options or isinstance(target, list)):
             why = "no choices" if not options else "several right choices"
-            left_out.append(f"row {number} ('{id_}'): {why}, among questions with one right choice")
+            left.out(f"{why}, among questions with one right choice", f"row {number} ('{id_}')")
             continue
         metadata = {**_metadata(row), **({"choices": options} if options else {})}
         samples.append(
@@ -62,7 +62,7 @@ def read(source: Path) -> PeerSuite:
         primary_metric=metric,
         version=OWN_VERSION,
         prompts={"v1": CHOICE_PROMPT} if lettered else {},
-        left_out=tuple(left_out),
+        left_out=(*_left_out(rows), *left.lines()),
         notes=(
             f"scored as Inspect's {'choice' if lettered else 'includes'} would; a task may have used another scorer",
         ),

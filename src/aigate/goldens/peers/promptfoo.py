@@ -10,7 +10,7 @@ import csv
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from aigate.errors import SuiteError
 from aigate.goldens.assertions import assertion_defect
 from aigate.goldens.jsonlines import read_json_lines
 from aigate.goldens.parameters import WELL_KNOWN, parameter_defect
-from aigate.goldens.peers.base import PeerSuite, checked_sample, compared, made_id, unique_ids
+from aigate.goldens.peers.base import LeftOut, PeerSuite, checked_sample, compared, made_id, unique_ids
 
 __all__ = ["read"]
 
@@ -37,16 +37,6 @@ RULE_KEYS = ("type", "value", "threshold", "weight", "metric")
 SHORTHAND = re.compile(r"((?:not-)?[a-z-]+)(?:\((-?[\d.]+)\))?:\s*(.*)", re.DOTALL)
 DATED = re.compile(r"(.+?)-(\d{4}-\d{2}-\d{2})")
 _VARIABLE = re.compile(r"(\{\{-?|\{%-?)(.*?)(-?\}\}|-?%\})", re.DOTALL)
-
-
-@dataclass
-class _Left:
-    """What was left out, once each, in the order in which it was found."""
-
-    lines: dict[str, None] = field(default_factory=dict)
-
-    def out(self, line: str) -> None:
-        self.lines.setdefault(line)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +69,7 @@ def read(source: Path) -> PeerSuite:
     config = _loaded(source)
     if not isinstance(config, Mapping) or "tests" not in config:
         raise SuiteError(f"{source}: no 'tests' in it: it is no promptfoo configuration")
-    left = _Left()
+    left = LeftOut()
     for key in config:
         if key not in READ_KEYS:
             left.out(f"'{key}' of the configuration")
@@ -97,7 +87,7 @@ def read(source: Path) -> PeerSuite:
         version=f"{version}/{next(iter(prompts), 'v1')}",
         provider_options=options,
         prompts=prompts,
-        left_out=tuple(left.lines),
+        left_out=left.lines(),
         notes=(
             'promptfoo fails with one test; to keep that: { check = "min-score", metric = "assertions", at-least = 1 }',
         ),
@@ -144,7 +134,7 @@ def _named(source: Path, text: str) -> Path:
 # --- tests ------------------------------------------------------------------------------------------------------------
 
 
-def _cases(config: Mapping[str, Any], source: Path, left: _Left) -> Iterator[_Case]:
+def _cases(config: Mapping[str, Any], source: Path, left: LeftOut) -> Iterator[_Case]:
     default = config.get("defaultTest") or {}
     if isinstance(default, str):
         default = _loaded(_named(source, default))
@@ -152,11 +142,10 @@ def _cases(config: Mapping[str, Any], source: Path, left: _Left) -> Iterator[_Ca
         place = f"test {number}" + (f" ('{test['description']}')" if test.get("description") else "")
         for key in (*test, *default):
             if key not in TEST_KEYS:
-                left.out(f"{place}: '{key}'")
+                left.out(f"'{key}'", place)
         if test.get("options") or default.get("options"):
-            left.out(
-                f"{place}: 'options' ({', '.join({**(default.get('options') or {}), **(test.get('options') or {})})})"
-            )
+            options = {**(default.get("options") or {}), **(test.get("options") or {})}
+            left.out(f"'options' ({', '.join(options)})", place)
         values = {**(default.get("vars") or {}), **(test.get("vars") or {})}
         threshold = test.get("threshold", default.get("threshold"))
         asserts = [*(test.get("assert") or []), *(default.get("assert") or [])]
@@ -166,7 +155,7 @@ def _cases(config: Mapping[str, Any], source: Path, left: _Left) -> Iterator[_Ca
             yield _Case(place, expanded, rules, threshold, str(test.get("description") or ""), metadata)
 
 
-def _tests(given: Any, source: Path, left: _Left) -> Iterator[dict[str, Any]]:
+def _tests(given: Any, source: Path, left: LeftOut) -> Iterator[dict[str, Any]]:
     """Tests that stand in the configuration, or in files that it names."""
     for one in given if isinstance(given, list) else [given]:
         if isinstance(one, Mapping) and not {"path", "config"} >= set(one):
@@ -187,7 +176,7 @@ def _files(path: Path, source: Path) -> list[Path]:
     return found
 
 
-def _tests_of_file(path: Path, left: _Left) -> Iterator[dict[str, Any]]:
+def _tests_of_file(path: Path, left: LeftOut) -> Iterator[dict[str, Any]]:
     if path.suffix == ".csv":
         yield from _csv_tests(path, left)
     elif path.name.endswith((".jsonl", ".jsonl.gz")):
@@ -201,7 +190,7 @@ def _row_test(row: dict[str, Any]) -> dict[str, Any]:
     return row if {"vars", "assert"} & row.keys() else {"vars": row}
 
 
-def _csv_tests(path: Path, left: _Left) -> Iterator[dict[str, Any]]:
+def _csv_tests(path: Path, left: LeftOut) -> Iterator[dict[str, Any]]:
     """Columns are variables; `__expected` columns hold asserts in short."""
     for row in csv.DictReader(_text(path).splitlines(keepends=True), strict=True):
         test: dict[str, Any] = {"vars": {}, "assert": [], "metadata": {}}
@@ -234,50 +223,50 @@ def _from_short(text: str) -> dict[str, Any]:
     return {"type": kind, "value": parts, **({"threshold": float(threshold)} if threshold else {})}
 
 
-def _expanded(values: Mapping[str, Any], source: Path, place: str, left: _Left) -> Iterator[dict[str, Any]]:
+def _expanded(values: Mapping[str, Any], source: Path, place: str, left: LeftOut) -> Iterator[dict[str, Any]]:
     """One case per combination of the variables that are lists, as promptfoo makes them."""
     columns: list[list[Any]] = []
     for name, value in values.items():
         options = value if isinstance(value, list) else [value]
-        columns.append([_value(one, source, f"{place}: variable '{name}'", left) for one in options])
+        columns.append([_value(one, source, f"variable '{name}' ", place, left) for one in options])
     for chosen in product(*columns):
         yield dict(zip(values, chosen, strict=True))
 
 
-def _value(given: Any, source: Path, what: str, left: _Left) -> Any:
+def _value(given: Any, source: Path, what: str, place: str, left: LeftOut) -> Any:
     """A variable's value; of a file its text."""
     if not isinstance(given, str) or not given.startswith(FILE):
         return given
     if given.endswith(CODE):
-        left.out(f"{what} from {given}: it comes out of code")
+        left.out(f"{what}from {given}: it comes out of code", place)
         return ""
     path = _named(source, given)
     return _loaded(path) if path.suffix in {".json", ".yaml", ".yml"} else _text(path)
 
 
 def _rules(
-    asserts: Sequence[Any], values: Mapping[str, Any], source: Path, place: str, left: _Left
+    asserts: Sequence[Any], values: Mapping[str, Any], source: Path, place: str, left: LeftOut
 ) -> Iterator[Mapping[str, Any]]:
     """The asserts that the scorer `assertions` can try; the others are named."""
     for given in asserts:
         rule = _from_short(given) if isinstance(given, str) else dict(given)
         kind = rule.get("type", "?")
         if more := [key for key in rule if key not in RULE_KEYS]:
-            left.out(f"{place}: assert {kind} with {', '.join(more)}")
+            left.out(f"assert {kind} with {', '.join(more)}", place)
             continue
         value = rule.get("value")
         if isinstance(value, str) and value.startswith(FILE) and value.endswith(CODE):
-            left.out(f"{place}: assert {kind} from {value}: it comes out of code")
+            left.out(f"assert {kind} from {value}: it comes out of code", place)
             continue
         made = {key: rule[key] for key in ("type", "threshold", "weight") if rule.get(key) is not None}
         if value is not None:
-            made["value"] = _rendered(_value(value, source, place, left), values)
+            made["value"] = _rendered(_value(value, source, f"assert {kind} ", place, left), values)
         if kind.removeprefix("not-") in {"is-json", "contains-json"} and isinstance(made.get("value"), str):
             made["value"] = yaml.safe_load(made["value"])
         if kind.endswith(("-any", "-all")) and isinstance(made.get("value"), str):
             made["value"] = [part.strip() for part in next(csv.reader([made["value"]]))]
         if defect := assertion_defect(made) or _unrendered(made):
-            left.out(f"{place}: assert {kind}: {defect}")
+            left.out(f"assert {kind}: {defect}", place)
             continue
         yield made
 
@@ -297,11 +286,13 @@ def _unrendered(rule: Mapping[str, Any]) -> str:
     return "its value is a template" if re.search(r"\{\{|\{%", json.dumps(rule.get("value"))) else ""
 
 
-def _samples(cases: Sequence[_Case], asked: str, source: Path, left: _Left) -> tuple[Sample, ...]:
-    kept = [case for case in cases if case.values.get(asked) not in (None, "")] if asked else list(cases)
+def _samples(cases: Sequence[_Case], asked: str, source: Path, left: LeftOut) -> tuple[Sample, ...]:
+    kept = []
     for case in cases:
-        if case not in kept:
-            left.out(f"{case.place}: nothing is asked: its variable '{asked}' is empty")
+        if asked and case.values.get(asked) in (None, ""):
+            left.out(f"nothing is asked: its variable '{asked}' is empty", case.place)
+        else:
+            kept.append(case)
     ids = unique_ids(_id(case) for case in kept)
     return tuple(_sample(case, id_, asked, source) for case, id_ in zip(kept, ids, strict=True))
 
@@ -332,7 +323,7 @@ def _sample(case: _Case, id_: str, asked: str, source: Path) -> Sample:
 # --- provider and prompts ---------------------------------------------------------------------------------------------
 
 
-def _provider(config: Mapping[str, Any], left: _Left) -> tuple[str, dict[str, Any], dict[str, Any]]:
+def _provider(config: Mapping[str, Any], left: LeftOut) -> tuple[str, dict[str, Any], dict[str, Any]]:
     """Model and provider version, options of the provider, and request parameters: of the first OpenAI provider."""
     listed = config.get("providers", config.get("targets")) or []
     listed = listed if isinstance(listed, list) else [listed]
@@ -374,7 +365,7 @@ def _prompts(
     names: Sequence[str],
     asked: str,
     parameters: Mapping[str, Any],
-    left: _Left,
+    left: LeftOut,
 ) -> Iterator[tuple[str, str]]:
     """Each prompt as `v1`, `v2`, ... with its template in our names."""
     given = config.get("prompts") or []
@@ -393,7 +384,7 @@ def _prompts(
             )
 
 
-def _prompt_texts(given: Any, source: Path, left: _Left) -> Iterator[str]:
+def _prompt_texts(given: Any, source: Path, left: LeftOut) -> Iterator[str]:
     if isinstance(given, Mapping):
         given = given.get("raw") or given.get("id") or ""
     text = str(given)
