@@ -63,6 +63,7 @@ __all__ = [
 
 JOURNAL = ".aigate/journal.sqlite"
 JOURNAL_DAYS = 1.0
+HEARD_S = 0.5  # Ctrl-C is heard after so long at the latest
 FIRST_CALLS_S = 0.05  # after so long the first calls are out
 ENGINES = ("local", "dask")
 
@@ -752,7 +753,8 @@ def _run_beside(work: Coroutine[Any, Any, T]) -> T:
     thread = threading.Thread(target=target, name="aigate-evaluate")
     try:
         thread.start()  # the signal may come while the thread is being started
-        wait([ended])  # not join(): one that was interrupted believes from then on that the thread has ended
+        while not ended.done():  # not join(): one that was interrupted believes from then on that the thread has ended
+            wait([ended], timeout=HEARD_S)  # a signal that comes just before it blocks is heard when it wakes
     except BaseException:  # Ctrl-C in a notebook: ask nothing more, and let nothing run when the file is closed
         for loop, task in begun:
             with suppress(RuntimeError):  # the loop closed in this very moment
