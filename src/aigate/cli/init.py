@@ -168,9 +168,8 @@ def _write(path: Path, text: str, dry_run: bool) -> bool:  # noqa: FBT001 - call
 
     if path.exists() or path.is_symlink():
         return False
-    if in_the_way := next((folder for folder in path.parents if folder.is_file()), None):
-        hint = "move it, or choose another --suite FOLDER"
-        raise UsageError(f"{in_the_way}: is a file, expected a folder", hint=hint)
+    if taken := next((folder for folder in path.parents if folder.is_file()), None):
+        raise UsageError(f"{taken}: is a file, expected a folder", hint="move it, or choose another --suite FOLDER")
     if not dry_run:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("x", encoding="utf-8") as file:

@@ -204,7 +204,7 @@ def _primary(story: Story, candidate: Run) -> MetricRow | None:
 
 
 def _compared(checks: list[CheckOutcome], candidate: Run) -> CheckOutcome | None:
-    """The comparison at the top of the page: one that did not pass, of the primary metric, else the first."""
+    """The comparison that the top tells of: one that did not pass, one of the primary metric, else the first."""
     found = [check for check in checks if compares(check) and check.against is None]
     primary = candidate.header.primary_metric
     return min(found, key=lambda check: (check.status is Status.PASS, check.metric != primary), default=None)
