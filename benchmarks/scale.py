@@ -81,6 +81,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Measure, write and print; 0 when all was right, and in full mode fast and small enough."""
     options = _options(arguments)
     machine, size = report.machine(), options.size or SIZES[options.mode]
+    shapes = [True] if options.shapes else []
     with tempfile.TemporaryDirectory(prefix="aigate-scale-", dir=options.scratch) as scratch:
         folder = Path(scratch)
         right = write_suite(folder, size)
@@ -90,7 +91,7 @@ def main(arguments: list[str] | None = None) -> int:
                 "baseline", name="no baseline: min-score, max-error-rate", checks=("min-score", "max-error-rate")
             ),
             *[bench.run("candidate", name=f"against a baseline: {', '.join(PLAIN)}") for _ in range(options.repeats)],
-            bench.run("candidate", name="the same, and same-shape", checks=(*PLAIN, "same-shape")),
+            *[bench.run("candidate", name="the same, and same-shape", checks=(*PLAIN, "same-shape")) for _ in shapes],
             bench.run("worse", name="four points worse: must fail", code=1),
         ]
         gated = bench.gate_again()
@@ -123,6 +124,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
         mode.add_argument(f"--{name}", dest="mode", action="store_const", const=name, help=told)
     parser.add_argument("--size", type=int, metavar="N", help="other than that of the mode; nothing is written")
     parser.add_argument("--repeats", type=int, default=1, help="of the main row; default: 1")
+    parser.add_argument("--shapes", action="store_true", help="a row with the check same-shape too")
     parser.add_argument("--scratch", type=Path, metavar="FOLDER", help="2 GB free; default: the system's")
     parser.add_argument("--out", type=Path, default=RESULTS, metavar="FOLDER", help="of the result (full mode)")
     return parser.parse_args(arguments)
