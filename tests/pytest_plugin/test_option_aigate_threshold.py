@@ -28,7 +28,7 @@ def test_it_reaches_tests_with_the_fixture_and_wins_over_the_marker(suites):
     (folder / "suite.toml").write_text(toml)
     suites.answer(good=50)
     suites.test(
-        "assert aigate.evaluate().gate().checks[-1].threshold == 0.7 or True; "
+        "aigate.evaluate().gate(); "
         'assert {c.threshold for c in aigate.evaluations[0].verdict.checks if c.check == "min-score"} == {0.7}',
         marker=", threshold=0.95",
     )
