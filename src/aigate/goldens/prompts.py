@@ -27,7 +27,6 @@ from aigate.core.sample import Message, Sample
 from aigate.core.version import VersionId
 from aigate.errors import SuiteError, VersionIdError
 from aigate.goldens.parameters import WELL_KNOWN, parameter_defect
-from aigate.goldens.strict_yaml import strict_yaml
 
 __all__ = ["VISIBLE", "Prompt", "load_prompt", "load_prompts", "messages_of"]
 
@@ -223,6 +222,8 @@ def _parameters(path: Path, front: tuple[str, ...]) -> tuple[dict[str, Any], dic
 
 
 def _front_mapping(path: Path, front: tuple[str, ...]) -> tuple[dict[str, Any], dict[str, int]]:
+    from aigate.goldens.strict_yaml import strict_yaml
+
     try:
         values, line_of = strict_yaml("\n".join(front))
     except JsonDefectError as found:
