@@ -113,6 +113,15 @@ def test_a_file_where_a_folder_is_needed_is_named(folder, capsys):
     assert written(folder) == {"goldens"}
 
 
+def test_samples_without_a_suite_are_left_alone_and_nothing_is_written(folder, capsys):
+    (folder / "goldens" / "starter").mkdir(parents=True)
+    (folder / "goldens" / "starter" / "samples.jsonl").write_text('{"id": "a", "input": "?"}\n')
+    assert init() == 2
+    assert "samples.jsonl: is there without a suite.toml" in capsys.readouterr().err
+    assert written(folder) == {"goldens/starter/samples.jsonl"}
+    assert init("--suite", "goldens/other") == 0
+
+
 def test_a_pyproject_keeps_every_byte_and_gets_a_table_behind(folder):
     text = '[project]\nname = "bot"\nversion = "1"\n\n[tool.ruff]\nline-length = 99'
     (folder / "pyproject.toml").write_text(text)

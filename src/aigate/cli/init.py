@@ -54,6 +54,7 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
 
     project = seen_in(context.cwd)
     suite = _suite_name(arguments.suite)
+    _refuse_half_a_suite(project.root / suite)
     wanted = _wanted(project, suite, arguments.ci, context)
     written = [path for path, text in wanted.items() if _write(project.root / path, text, arguments.dry_run)]
     for path in wanted:
@@ -81,6 +82,20 @@ def _suite_name(given: str | None) -> str:
             hint="e.g. --suite goldens/support-faq",
         )
     return name
+
+
+def _refuse_half_a_suite(folder: Path) -> None:
+    """The starter's policy fits the starter's samples: beside others it would not run.
+
+    Raises:
+        UsageError: Samples are there, and no suite.toml.
+    """
+    from aigate.errors import UsageError
+
+    samples = folder / "samples.jsonl"
+    if samples.exists() and not (folder / "suite.toml").exists():
+        hint = "choose another --suite FOLDER, and copy what you need of its suite.toml"
+        raise UsageError(f"{samples}: is there without a suite.toml, and nothing is written over", hint=hint)
 
 
 def _wanted(project: Project, suite: str, asked: str | None, context: Context) -> dict[str, str]:
