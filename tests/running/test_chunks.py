@@ -20,6 +20,7 @@ from aigate.running import chunks, evaluation
 from aigate.running.evaluation import evaluate
 from aigate.scorers.base import ScorerSettings, make_scorer
 from aigate.storing.runs import load_run
+from aigate.testing import save_cross_encoder
 from aigate.workers import WorkerLostError, Workers
 
 N = 400
@@ -196,3 +197,19 @@ def test_a_deadline_is_kept_by_the_engine(folder, tmp_path):
 def test_a_recorded_timeout_is_not_asked_for_again(folder, monkeypatch):
     monkeypatch.setattr(evaluation, "is_judged_in_chunks", lambda plan: False)
     assert {result.response.attempts for result in run(folder, None).results} == {1}
+
+
+def test_a_worker_makes_scorers_from_the_folder_that_they_were_made_from(tmp_path):
+    settings = ScorerSettings("entailment", options={"model": "nli"}, folder=tmp_path)
+    assert ScorerSettings.from_dict(json.loads(json.dumps(settings.to_dict()))) == settings
+
+
+@pytest.mark.integration
+def test_a_model_in_the_suite_s_folder_is_found_by_workers(folder, tmp_path, monkeypatch, small_chunks):
+    save_cross_encoder(folder / "nli", proof="response", doubt="zzz")
+    (folder / "suite.toml").write_text(TOML.replace('"exact_match", {', '{ scorer = "entailment", model = "nli" }, {'))
+    suite = (folder / "suite.toml").read_text().replace('metric = "exact_match"', 'metric = "entailment"')
+    (folder / "suite.toml").write_text(suite)
+    monkeypatch.setattr(chunks, "WORTH_S", -1.0)
+    found = run(folder, tmp_path / "chunks.jsonl")
+    assert len(found.results) == 2 * N

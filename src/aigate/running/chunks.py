@@ -212,7 +212,7 @@ def _runner() -> asyncio.Runner:
 
 @cache
 def _scorers(made_from: str, specs: str) -> tuple[Scorer, ...]:
-    scorers = tuple(make_scorer(ScorerSettings(**row)) for row in json.loads(made_from))
+    scorers = tuple(make_scorer(ScorerSettings.from_dict(row)) for row in json.loads(made_from))
     if _specs(scorers) != specs:
         raise CannotJudgeError(
             "a worker process makes other scorers than the run has",

@@ -95,7 +95,7 @@ class Recipe:
         Raises:
             UsageError: One of them cannot be made here: a package is missing.
         """
-        return tuple(make_scorer(ScorerSettings(**row, folder=Path(self.folder))) for row in self.scorers)
+        return tuple(make_scorer(ScorerSettings.from_dict(row)) for row in self.scorers)
 
 
 def recipe_of(

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol, TypeGuard, runtime_checkable
+from typing import Any, Protocol, Self, TypeGuard, runtime_checkable
 
 from aigate.core.registry import Registry, refuse_unknown
 from aigate.core.response import Response
@@ -230,8 +230,14 @@ class ScorerSettings:
     baseline: BaselineAnswers | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON, for another process to make the same scorer from: `ScorerSettings(**row)`. Without the judge."""
-        return {name: getattr(self, name) for name in ("name", "argument", "options", "contract")}
+        """As JSON, for another process to make the same scorer from. Without the judge and the baseline."""
+        told = {name: getattr(self, name) for name in ("name", "argument", "options", "contract")}
+        return {**told, "folder": str(self.folder.resolve())}
+
+    @classmethod
+    def from_dict(cls, row: Mapping[str, Any]) -> Self:
+        """The inverse of `to_dict`."""
+        return cls(**{**row, "folder": Path(row.get("folder", "."))})
 
     def needed_judge(self) -> Judge:
         """The judge.
