@@ -13,7 +13,7 @@ import json
 import math
 from array import array
 from bisect import bisect_left
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate, pairwise
 from typing import Any, Final, Generic, TypeVar, get_args
@@ -43,6 +43,8 @@ __all__ = [
     "ScoreColumn",
     "Texts",
     "columns_of",
+    "fault_codes",
+    "outcome_codes",
 ]
 
 T = TypeVar("T", bound=Hashable)
@@ -67,6 +69,16 @@ DIGEST, OUTPUT_KEY = 32, 16
 _STATE_OF = {reason: code for code, reason in enumerate(REASONS, start=SCORED + 1)}
 _OUTCOME_OF = {str(outcome): code for code, outcome in enumerate(OUTCOMES)}
 _KIND_OF = {str(kind): code for code, kind in enumerate(FAULT_KINDS, start=OUTPUT + 1)}
+
+
+def outcome_codes(which: Callable[[Outcome], bool]) -> list[int]:
+    """The codes of the outcomes of a kind, ascending."""
+    return [code for code, outcome in enumerate(OUTCOMES) if which(outcome)]
+
+
+def fault_codes(which: Callable[[FaultKind], bool]) -> list[int]:
+    """Likewise, of the kinds of a response that are faults."""
+    return [_KIND_OF[str(kind)] for kind in FAULT_KINDS if which(kind)]
 
 
 class RepeatedRowError(ValueError):

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 
 from aigate.core.columns import (
     ABSENT,
-    OUTCOMES,
     OUTPUT,
     OUTPUT_KEY,
     REASONS,
@@ -25,6 +24,7 @@ from aigate.core.columns import (
     RunColumns,
     SampleColumns,
     Texts,
+    outcome_codes,
 )
 from aigate.core.digest import RAW_BYTES, seed_from
 from aigate.core.ledger import Outcome
@@ -143,7 +143,7 @@ class RunArrays:
 
     def ended_as(self, which: Callable[[Outcome], bool]) -> Bools:
         """Which results have an outcome of a kind."""
-        return np.isin(self.outcome, [code for code, outcome in enumerate(OUTCOMES) if which(outcome)])
+        return np.isin(self.outcome, outcome_codes(which))
 
     def scores(self, metric: str) -> tuple[Floats, NDArray[np.uint8]]:
         """The score of each result and its state; see `aigate.core.columns.ScoreColumn`."""

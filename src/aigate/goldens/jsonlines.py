@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import gzip
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, Any, TypeVar, cast
 
 from aigate.core.json_text import JsonDefectError, json_type, strict_json
 from aigate.errors import AigateError, SuiteError
-from aigate.files import LineBlock
+from aigate.files import FileLines, LineBlock
+from aigate.workers import Workers
 
-__all__ = ["UNREADABLE", "Defect", "is_large", "lines_of", "read_json_lines", "scan_json_lines"]
+__all__ = ["Defect", "is_large", "lines_of", "read_json_lines", "scan_blocks", "scan_json_lines"]
+
+R = TypeVar("R")
 
 LARGE_BYTES = 4 << 20
 """Files from this size on are read in blocks, by worker processes, and not kept in memory."""
@@ -92,6 +95,29 @@ def is_large(path: Path) -> bool:
     except OSError:
         return False
     return size >= (LARGE_BYTES // PACKED if path.suffix == ".gz" else LARGE_BYTES)
+
+
+def scan_blocks(path: Path, scan: Callable[[LineBlock], R | None], take: Callable[[R], None]) -> FileLines | None:
+    """Scan a large file block by block, in worker processes.
+
+    Args:
+        path: The file, plain or `.gz`.
+        scan: Called in a worker with each block; gives None where anything in it is odd. A function of a module.
+        take: Called here with what it gave, in the order of the file.
+
+    Returns:
+        Where the lines stand; None where a block is odd or the file cannot be read: then line by line will tell what.
+    """
+    try:
+        lines = FileLines.unpacked(path)
+        with Workers.for_bytes(lines.size) as workers:
+            for found in workers.map(scan, ((block,) for block in lines.blocks())):
+                if found is None:
+                    return None
+                take(found)
+    except UNREADABLE:
+        return None
+    return lines
 
 
 def lines_of(block: LineBlock) -> list[bytes]:

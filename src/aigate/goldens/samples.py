@@ -6,7 +6,7 @@ import gzip
 import os
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, overload
 
@@ -17,8 +17,7 @@ from aigate.core.registry import nearest
 from aigate.core.sample import Sample
 from aigate.errors import SuiteError
 from aigate.files import FileLines, LineBlock
-from aigate.goldens.jsonlines import UNREADABLE, Defect, is_large, lines_of, scan_json_lines
-from aigate.workers import Workers
+from aigate.goldens.jsonlines import Defect, is_large, lines_of, scan_blocks, scan_json_lines
 
 __all__ = ["SAMPLE_FIELDS", "StoredSamples", "dump_samples", "load_samples", "row_defects", "scan_samples"]
 
@@ -158,30 +157,27 @@ def _refuse_defects(path: Path, defects: Sequence[Defect]) -> None:
 class _Scanned:
     """The samples of consecutive lines, and where the lines stand."""
 
-    columns: SampleColumns
-    offsets: array[int]
-    lengths: array[int]
+    columns: SampleColumns = field(default_factory=SampleColumns)
+    offsets: array[int] = field(default_factory=lambda: array("q"))
+    lengths: array[int] = field(default_factory=lambda: array("i"))
+
+    def extend(self, other: _Scanned) -> None:
+        self.columns.extend(other.columns)
+        self.offsets.extend(other.offsets)
+        self.lengths.extend(other.lengths)
 
 
 def _stored(path: Path) -> StoredSamples | None:
     """The samples of a large file; None where anything is odd: then line by line will tell what."""
-    columns, offsets, lengths = SampleColumns(), array("q"), array("i")
-    try:
-        lines = FileLines.unpacked(path)
-        with Workers.for_bytes(lines.size) as workers:
-            for found in workers.map(_scan_block, ((block,) for block in lines.blocks())):
-                if found is None:
-                    return None
-                columns.extend(found.columns)
-                offsets.extend(found.offsets)
-                lengths.extend(found.lengths)
-    except UNREADABLE:
+    found = _Scanned()
+    lines = scan_blocks(path, _scan_block, found.extend)
+    if lines is None or found.columns.repeats_an_id() or not len(found.columns):
         return None
-    return None if columns.repeats_an_id() or not len(columns) else StoredSamples(columns, lines, offsets, lengths)
+    return StoredSamples(found.columns, lines, found.offsets, found.lengths)
 
 
 def _scan_block(block: LineBlock) -> _Scanned | None:
-    columns, offsets, lengths, offset = SampleColumns(), array("q"), array("i"), block.offset
+    found, offset = _Scanned(), block.offset
     for raw in lines_of(block):
         try:
             row = strict_json(raw)
@@ -189,11 +185,11 @@ def _scan_block(block: LineBlock) -> _Scanned | None:
             return None
         if not isinstance(row, dict) or row_defects(row):
             return None
-        columns.add_row(row)
-        offsets.append(offset)
-        lengths.append(len(raw))
+        found.columns.add_row(row)
+        found.offsets.append(offset)
+        found.lengths.append(len(raw))
         offset += len(raw) + 1
-    return _Scanned(columns, offsets, lengths)
+    return found
 
 
 def row_defects(row: Mapping[str, Any]) -> list[tuple[str, str]]:

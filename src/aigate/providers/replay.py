@@ -24,9 +24,8 @@ from aigate.core.registry import nearest, refuse_unknown
 from aigate.core.response import Fault, FaultKind, Response
 from aigate.errors import CallError, ProviderConfigError, SuiteError
 from aigate.files import FileLines, LineBlock
-from aigate.goldens.jsonlines import UNREADABLE, is_large, lines_of, read_json_lines
+from aigate.goldens.jsonlines import is_large, lines_of, read_json_lines, scan_blocks
 from aigate.providers.base import ProviderSettings, Request
-from aigate.workers import Workers
 
 __all__ = ["Recording", "ReplayProvider", "StoredAnswers", "from_settings", "load_recorded", "response_in"]
 
@@ -356,16 +355,8 @@ def _stored(path: Path) -> Recording | None:
     Lines without a number that answer one sample twice are odd too: number them, and they need no memory.
     """
     columns = _Columns()
-    try:
-        lines = FileLines.unpacked(path)
-        with Workers.for_bytes(lines.size) as workers:
-            for found in workers.map(_scan_block, ((block,) for block in lines.blocks())):
-                if found is None:
-                    return None
-                columns.extend(found)
-    except UNREADABLE:
-        return None
-    if not len(columns.ids) or columns.repeats_a_key:
+    lines = scan_blocks(path, _scan_block, columns.extend)
+    if lines is None or not len(columns.ids) or columns.repeats_a_key:
         return None
     digest = combined_raw_digest(sorted_raw_digests(columns.digests))
     columns.digests = bytearray()

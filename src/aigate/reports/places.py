@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 
+from aigate.core.late import LateMapping
 from aigate.core.run import Run
 from aigate.core.verdict import CheckOutcome
 from aigate.errors import SuiteError
@@ -62,27 +62,12 @@ class Places:
         return None if line is None else Place(self.samples_file, line)
 
 
-class _SampleLines(Mapping[str, int]):
-    """The lines of a samples file by sample id, read once somebody asks for one."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    @cached_property
-    def _lines(self) -> Mapping[str, int]:
-        try:
-            return {row["id"]: line for line, row in read_json_lines(self._path) if isinstance(row.get("id"), str)}
-        except SuiteError:
-            return {}
-
-    def __getitem__(self, sample_id: str) -> int:
-        return self._lines[sample_id]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._lines)
-
-    def __len__(self) -> int:
-        return len(self._lines)
+def _sample_lines(path: Path) -> Mapping[str, int]:
+    """The lines of a samples file by sample id."""
+    try:
+        return {row["id"]: line for line, row in read_json_lines(path) if isinstance(row.get("id"), str)}
+    except SuiteError:
+        return {}
 
 
 def places_of_suite(folder: Path, *, root: Path) -> Places:
@@ -100,7 +85,9 @@ def places_of_suite(folder: Path, *, root: Path) -> Places:
         samples = find_samples(folder)
     except SuiteError:  # the verdict is about what ran; a suite that was broken since only has no lines to show
         return Places(_from_root(config, root), checks)
-    return Places(_from_root(config, root), checks, _from_root(samples, root), _SampleLines(samples))
+    return Places(
+        _from_root(config, root), checks, _from_root(samples, root), LateMapping(lambda: _sample_lines(samples))
+    )
 
 
 def places_of_run(run: Run, *, root: Path) -> Places:

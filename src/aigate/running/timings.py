@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from aigate.core.columns import FAULT_KINDS, NO_RESPONSE, OUTCOMES, OUTPUT, AnswerColumns
+from aigate.core.columns import NO_RESPONSE, OUTPUT, AnswerColumns, fault_codes, outcome_codes
 from aigate.core.response import FaultKind
 from aigate.core.run import Run
 from aigate.stats.quantiles import quantile_ranks, samples_to_bound
@@ -178,13 +178,9 @@ def _numbers(answers: AnswerColumns, name: str) -> NDArray[np.float64]:
     return np.full(len(answers), math.nan) if told is None else np.array(told)
 
 
-def _code(kind: FaultKind) -> int:
-    return OUTPUT + 1 + FAULT_KINDS.index(kind)
-
-
-_LOST = [_code(kind) for kind in FAULT_KINDS if not kind.candidate_fault]
-_WITHHELD = _code(FaultKind.CONTENT_FILTER)
-_NOT_RUN = [code for code, outcome in enumerate(OUTCOMES) if outcome.not_run]
+_LOST = fault_codes(lambda kind: not kind.candidate_fault)
+(_WITHHELD,) = fault_codes(FaultKind.CONTENT_FILTER.__eq__)
+_NOT_RUN = outcome_codes(lambda outcome: outcome.not_run)
 
 
 @dataclass(frozen=True, slots=True)

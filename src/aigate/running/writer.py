@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO
 
-from aigate.core.columns import OUTCOMES, RowColumns
+from aigate.core.columns import RowColumns, outcome_codes
 from aigate.core.json_text import strict_json
 from aigate.core.ledger import Outcome
 from aigate.core.response import Response
@@ -264,7 +264,7 @@ def _refuse_if_being_written(path: Path) -> None:
 
 def _unjudged(existing: PartialRun) -> Mapping[tuple[str, int], Response]:
     """The answers that a judge or a scorer failed on, or that a cap kept from being judged."""
-    unjudged = {OUTCOMES.index(outcome) for outcome in (Outcome.JUDGE_ERROR, Outcome.BUDGET)}
+    unjudged = outcome_codes((Outcome.JUDGE_ERROR, Outcome.BUDGET).__contains__)
     rows = (row for row, outcome in enumerate(existing.rows.answers.outcomes) if outcome in unjudged)
     results = (existing.results[row] for row in rows)
     return {
@@ -276,5 +276,5 @@ def _unjudged(existing: PartialRun) -> Mapping[tuple[str, int], Response]:
 
 def _worth_keeping(rows: RowColumns) -> list[int]:
     """What is not asked again. A repeat that came before its sample's repeat 0, which carries the sample, is."""
-    again, orphans = {OUTCOMES.index(outcome) for outcome in _ASKED_AGAIN}, set(rows.orphans())
+    again, orphans = outcome_codes(_ASKED_AGAIN.__contains__), set(rows.orphans())
     return [row for row, outcome in enumerate(rows.answers.outcomes) if outcome not in again and row not in orphans]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol, Self, TypeGuard, runtime_checkable
 
+from aigate.core.late import LateMapping
 from aigate.core.registry import Registry, refuse_unknown
 from aigate.core.response import Response
 from aigate.core.run import Run
@@ -145,26 +145,6 @@ def make_ready(scorer: Scorer) -> None:
         ready()
 
 
-class _WhenAsked(Mapping[str, str]):
-    """A mapping that is made when it is first looked into."""
-
-    def __init__(self, make: Callable[[], Mapping[str, str]]) -> None:
-        self._make = make
-
-    @cached_property
-    def _made(self) -> Mapping[str, str]:
-        return self._make()
-
-    def __getitem__(self, key: str) -> str:
-        return self._made[key]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._made)
-
-    def __len__(self) -> int:
-        return len(self._made)
-
-
 def _digests_in(run: Run) -> Mapping[str, str]:
     return {id_: sample.digest for id_, sample in run.samples.items()}
 
@@ -195,7 +175,7 @@ class BaselineAnswers:
     @classmethod
     def of(cls, run: Run) -> BaselineAnswers:
         """Those of a run, read when a scorer first looks one up: most scorers never do, and a run may be large."""
-        return cls(run.digest, _WhenAsked(lambda: _digests_in(run)), _WhenAsked(lambda: _outputs_in(run)))
+        return cls(run.digest, LateMapping(lambda: _digests_in(run)), LateMapping(lambda: _outputs_in(run)))
 
     def asked(self, sample: Sample) -> bool:
         """Whether the run was asked this very sample."""

@@ -30,17 +30,16 @@ for `aigate judge calibrate` to say.
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Literal
 
 from aigate.core.registry import nearest
-from aigate.core.response import Response
 from aigate.core.sample import Sample
 from aigate.core.score import MetricSpec, Score, ScoreOrNot, Unscored
 from aigate.errors import ConfigError, ScoringError
-from aigate.scorers.asked import LONGEST_ANSWER, shortened
+from aigate.scorers.asked import shortened
 from aigate.scorers.base import Scorer, ScorerSettings
 from aigate.scorers.faithfulness import (
     KEPT_CHARACTERS,
@@ -56,6 +55,7 @@ from aigate.scorers.faithfulness import (
 from aigate.scorers.grounding import content_words
 from aigate.scorers.local_models import (
     OPTIONS,
+    LocalScorer,
     Weights,
     device_of,
     json_of,
@@ -63,11 +63,12 @@ from aigate.scorers.local_models import (
     on_model_thread,
     quietly_loading,
     readable,
+    refuse_long,
     weights_of,
 )
 from aigate.scorers.options import count_option, metric_option, number_option, tag_option, text_option
 from aigate.scorers.quotes import normalised
-from aigate.scorers.reading import output_of, shown
+from aigate.scorers.reading import shown
 
 __all__ = ["Entailment", "Head", "Judged", "from_settings", "head_of", "windows_of"]
 
@@ -241,7 +242,7 @@ def _reads(weights: Weights, window: int | None) -> int:
 
 
 @dataclass(frozen=True)
-class Entailment:
+class Entailment(LocalScorer):
     """The share of the answer's sentences that the contexts entail."""
 
     spec: MetricSpec
@@ -255,27 +256,13 @@ class Entailment:
         """Samples without a word of context lie outside the metric."""
         return has_contexts(sample)
 
-    def ready(self) -> None:
-        """Make sure that the model is the one whose digest stands in the spec.
+    async def judged(self, sample: Sample, output: str) -> ScoreOrNot:
+        """The score of an output, with its claims.
 
         Raises:
-            ConfigError: It is another one.
+            ScoringError: It, or a claim, is more than is read.
         """
-        self.weights.verify()
-
-    def score(self, sample: Sample, response: Response) -> Awaitable[ScoreOrNot]:
-        """Judge, in the thread of models.
-
-        Raises:
-            ScoringError: The response has a fault.
-        """
-        return self._score(sample, output_of(response))
-
-    async def _score(self, sample: Sample, output: str) -> ScoreOrNot:
-        if len(output) > LONGEST_ANSWER:
-            return Unscored(
-                "judge_error", f"the answer has {len(output)} characters, at most {LONGEST_ANSWER} are read"
-            )
+        refuse_long(output)
         sentences = sentences_of(output)
         if (found := unclaimed(sample, output, sentences, self.unanswerable)) is not None:
             return found
@@ -283,15 +270,12 @@ class Entailment:
         if not claims:
             return claimless(sample, output, sentences, self.unanswerable)
         if len(claims) > MOST_CLAIMS:
-            return Unscored("judge_error", f"the answer has {len(claims)} sentences, at most {MOST_CLAIMS} are judged")
-        try:
-            judged = await on_model_thread(
-                lambda: _encoder(self.weights, self.head, self.reads).judged(
-                    [readable(context) for context in sample.contexts], [readable(claim.text) for claim in claims]
-                )
+            raise ScoringError(f"the answer has {len(claims)} sentences, at most {MOST_CLAIMS} are judged")
+        judged = await on_model_thread(
+            lambda: _encoder(self.weights, self.head, self.reads).judged(
+                [readable(context) for context in sample.contexts], [readable(claim.text) for claim in claims]
             )
-        except ScoringError as error:
-            return Unscored("judge_error", error.message)
+        )
         return self._scored(sample, claims, judged)
 
     def _scored(self, sample: Sample, claims: Sequence[Sentence], judged: Sequence[Judged]) -> Score:

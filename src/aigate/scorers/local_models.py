@@ -23,13 +23,19 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from aigate.core.digest import digest_of
+from aigate.core.response import Response
+from aigate.core.sample import Sample
+from aigate.core.score import ScoreOrNot, Unscored
 from aigate.errors import ConfigError, MissingExtraError, ScoringError
+from aigate.scorers.asked import LONGEST_ANSWER
 from aigate.scorers.base import ScorerSettings
 from aigate.scorers.options import text_option, word_option
+from aigate.scorers.reading import output_of
 
 __all__ = [
     "DEVICES",
     "OPTIONS",
+    "LocalScorer",
     "Weights",
     "device_of",
     "json_of",
@@ -37,6 +43,7 @@ __all__ = [
     "on_model_thread",
     "quietly_loading",
     "readable",
+    "refuse_long",
     "weights_of",
 ]
 
@@ -154,6 +161,52 @@ def quietly_loading(model: str) -> Iterator[None]:
         logging.set_verbosity(level)
         if bars:
             logging.enable_progress_bar()
+
+
+class LocalScorer:
+    """What scorers by a model on this machine share: the model is the one that was meant, and it runs in its thread."""
+
+    weights: Weights
+
+    def ready(self) -> None:
+        """Make sure that the model is the one whose digest stands in the spec.
+
+        Raises:
+            ConfigError: It is another one.
+        """
+        self.weights.verify()
+
+    def score(self, sample: Sample, response: Response) -> Awaitable[ScoreOrNot]:
+        """Judge, in the thread of models.
+
+        Raises:
+            ScoringError: The response has a fault.
+        """
+        return self._score(sample, output_of(response))
+
+    async def _score(self, sample: Sample, output: str) -> ScoreOrNot:
+        try:
+            return await self.judged(sample, output)
+        except ScoringError as error:
+            return Unscored("judge_error", error.message)
+
+    async def judged(self, sample: Sample, output: str) -> ScoreOrNot:
+        """The score of an output.
+
+        Raises:
+            ScoringError: It, or what it is held against, is more than the model reads, or the model cannot be used.
+        """
+        raise NotImplementedError
+
+
+def refuse_long(output: str) -> None:
+    """Refuse an answer that is longer than any that is judged.
+
+    Raises:
+        ScoringError: It is.
+    """
+    if len(output) > LONGEST_ANSWER:
+        raise ScoringError(f"the answer has {len(output)} characters, at most {LONGEST_ANSWER} are read")
 
 
 def readable(text: str) -> str:

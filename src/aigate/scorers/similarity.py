@@ -16,7 +16,7 @@ score that separates good from bad with `aigate judge calibrate`, and let anothe
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -26,21 +26,23 @@ from aigate.core.sample import Sample
 from aigate.core.score import MetricSpec, Score, ScoreOrNot, Unscored
 from aigate.core.vectors import Vector, cosine, refuse_unsound
 from aigate.errors import ScoringError
-from aigate.scorers.asked import LONGEST_ANSWER, Asked, judgeable
+from aigate.scorers.asked import Asked, judgeable
 from aigate.scorers.base import JudgedScorer, Scorer, ScorerSettings
 from aigate.scorers.judge import JudgeAccess, Question
 from aigate.scorers.local_models import (
     OPTIONS,
+    LocalScorer,
     Weights,
     device_of,
     need_packages,
     on_model_thread,
     quietly_loading,
     readable,
+    refuse_long,
     weights_of,
 )
 from aigate.scorers.options import metric_option
-from aigate.scorers.reading import alternatives, output_of, shown
+from aigate.scorers.reading import alternatives, shown
 
 __all__ = ["EmbeddedSimilarity", "LocalSimilarity", "from_settings"]
 
@@ -109,40 +111,23 @@ class EmbeddedSimilarity(_Compares, Asked):
 
 
 @dataclass(frozen=True)
-class LocalSimilarity(_Compares):
+class LocalSimilarity(_Compares, LocalScorer):
     """The cosine of the embeddings of a sentence-transformers model on this machine."""
 
     spec: MetricSpec
     weights: Weights = field(compare=False)
 
-    def ready(self) -> None:
-        """Make sure that the model is the one whose digest stands in the spec.
+    async def judged(self, sample: Sample, output: str) -> ScoreOrNot:
+        """The cosine of an output.
 
         Raises:
-            ConfigError: It is another one.
+            ScoringError: It, or a reference, is more than is read.
         """
-        self.weights.verify()
-
-    def score(self, sample: Sample, response: Response) -> Awaitable[ScoreOrNot]:
-        """Compare, in the thread of models.
-
-        Raises:
-            ScoringError: The response has a fault.
-        """
-        return self._score(sample, output_of(response))
-
-    async def _score(self, sample: Sample, output: str) -> ScoreOrNot:
         if not output.strip():
             return _EMPTY
-        if len(output) > LONGEST_ANSWER:
-            return Unscored(
-                "judge_error", f"the answer has {len(output)} characters, at most {LONGEST_ANSWER} are read"
-            )
+        refuse_long(output)
         texts = [readable(text) for text in (output, *_references(sample))]
-        try:
-            answer, *references = await on_model_thread(lambda: [_vector(self.weights, text) for text in texts])
-        except ScoringError as error:
-            return Unscored("judge_error", error.message)
+        answer, *references = await on_model_thread(lambda: [_vector(self.weights, text) for text in texts])
         return _compared(sample, answer, references)
 
 
