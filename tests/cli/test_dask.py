@@ -243,8 +243,10 @@ def test_a_worker_killed_half_way_loses_no_answer(place, suite, journal):
     run = load_run(place.folder / "run.jsonl")
     assert Counter(result.key for result in run.results) == Counter((f"s{i:02}", 0) for i in range(N))
     assert len(counts) == N
-    assert again <= CONCURRENCY  # what the worker had in flight: how calls are spread depends on how busy it is
-    assert sum(result.response.attempts - 1 for result in run.results) == again
+    # What the worker had in flight, however calls were spread; it may have died before a call that it had left for the
+    # server, and nobody can know: that call counts too.
+    counted = sum(result.response.attempts - 1 for result in run.results)
+    assert again <= counted <= CONCURRENCY
     code, alone, _ = place.run("gate", "run.jsonl", "--format", "json")
     assert (code, alone) == (0, out)
     with LoopbackServer(lambda seen: right(seen, 0.01)) as server:
