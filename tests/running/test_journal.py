@@ -1,19 +1,22 @@
 """The journal: nothing is paid for twice, and nothing that it holds is ever the wrong answer."""
 
 import asyncio
+import errno
 import json
+import os
 import random
 import shutil
 import sqlite3
 import subprocess
 import sys
+import threading
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from aigate.core.response import Fault, FaultKind, Response
 from aigate.errors import CannotJudgeError, JournalError
-from aigate.running import journal as journal_module
+from aigate.running import journal_writer
 from aigate.running.journal import Journal, JournalCounts, entries_of, prune, summary_of
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -175,6 +178,64 @@ def test_an_answer_is_on_disk_before_it_is_used(path):
     assert json.loads(value)["output"] == "kept"
 
 
+def test_an_answer_is_kept_before_the_disk_has_it_and_used_only_after(path, monkeypatch):
+    """What the next call may be made on: another process finds the answer, though this one has not been given it."""
+    may_synchronise, synchronise = threading.Event(), journal_writer.synchronise
+
+    def slow_disk(log):
+        assert may_synchronise.wait(30)
+        synchronise(log)
+
+    monkeypatch.setattr(journal_writer, "synchronise", slow_disk)
+
+    async def main():
+        found, kept = Journal.open(path, now=lambda: NOW), asyncio.Event()
+        asking = asyncio.create_task(found.answer(WHAT, 0, Asked(text("kept")), kept=kept.set))
+        await asyncio.wait_for(kept.wait(), 30)
+        there = [entry.value["output"] for entry in entries_of(path)]
+        used = (await asyncio.wait([asking], timeout=0.2))[0]
+        may_synchronise.set()
+        answer = await asyncio.wait_for(asking, 30)
+        found.close()
+        return there, used, answer.output
+
+    assert asyncio.run(main()) == (["kept"], set(), "kept")
+
+
+def test_a_disk_that_cannot_be_waited_for_gives_no_answer(path, monkeypatch):
+    def broken_disk(log):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(journal_writer, "synchronise", broken_disk)
+    with pytest.raises(CannotJudgeError, match="Input/output error") as caught:
+        answered(path, (WHAT, 0, Asked(text("first"))))
+    assert "run again" in caught.value.hint
+
+
+@pytest.mark.parametrize(("mode", "waits"), [("wal", 1), ("delete", 2)])
+def test_every_commit_waits_for_the_disk_one_way_or_the_other(path, monkeypatch, mode, waits):
+    """Where SQLite keeps no write-ahead log, nobody but SQLite itself can wait."""
+    levels, commit, synchronised = [], journal_writer.commit, []
+
+    def watched(connection, rows):
+        levels.append(connection.execute("PRAGMA synchronous").fetchone()[0])
+        commit(connection, rows)
+
+    monkeypatch.setattr(journal_writer, "commit", watched)
+    monkeypatch.setattr(journal_writer, "synchronise", synchronised.append)
+
+    async def main():
+        found = Journal.open(path)
+        found._reader.execute(f"PRAGMA journal_mode = {mode}")
+        answer = await found.answer(WHAT, 0, Asked(text()))
+        found.close()
+        return answer.output
+
+    assert asyncio.run(main()) == "yes"
+    assert levels == [waits]  # 1 is NORMAL, 2 is FULL
+    assert len(synchronised) == (mode == "wal")
+
+
 def test_an_old_answer_is_asked_for_again_and_replaced(path):
     answered(path, (WHAT, 0, Asked(text("old"))))
     later = {"max_age_days": 1.0, "now": lambda: NOW + timedelta(days=1, seconds=1)}
@@ -266,14 +327,14 @@ class TestWrongFiles:
 
 
 def test_a_disk_that_fills_up_ends_the_run_and_keeps_what_was_written(path, monkeypatch):
-    written = journal_module._commit
+    written = journal_writer.commit
 
     def commit(connection, rows):
         if any("second" in row[4] for row in rows):
             raise sqlite3.OperationalError("database or disk is full")
         written(connection, rows)
 
-    monkeypatch.setattr(journal_module, "_commit", commit)
+    monkeypatch.setattr(journal_writer, "commit", commit)
     with pytest.raises(CannotJudgeError, match="database or disk is full") as caught:
         answered(path, (WHAT, 0, Asked(text("first"))), (WHAT, 1, Asked(text("second"))))
     assert "make room" in caught.value.hint
@@ -284,7 +345,7 @@ def test_after_a_failed_write_nothing_more_is_asked_for(path, monkeypatch):
     def commit(connection, rows):
         raise sqlite3.OperationalError("database or disk is full")
 
-    monkeypatch.setattr(journal_module, "_commit", commit)
+    monkeypatch.setattr(journal_writer, "commit", commit)
 
     async def main():
         found = Journal.open(path)

@@ -2,8 +2,9 @@
 
 A worker takes the next task, asks for the answer (the journal first, then the provider, with retries), judges it and
 hands the result to `record`; nothing is kept here. So many tasks may be asked at a time as the plan says. An answer
-counts until the journal has it, so that a crash repeats no more calls than that. A task that waits to be asked again,
-or is being judged, does not count, so that another is asked meanwhile: there are twice as many workers.
+counts until the journal has it, so that a crash repeats no more calls than that, and is used once the disk has it too.
+A task that waits to be asked again, or is being judged, does not count, so that another is asked meanwhile: there are
+twice as many workers.
 
 Where looks are planned, a gatekeeper lets the workers no further than a few tasks beyond the look that is being
 completed or decided, and ends the run once it is settled; what is asked before all others is a look of its own, look 0.
@@ -341,7 +342,7 @@ async def _answer(plan: Plan, means: Means, queue: TaskQueue, task: Task) -> Res
     identity = None if means.journal is None else journal_identity_of(plan.provider, request)
     if means.journal is None or identity is None:
         return await asked()
-    return await means.journal.answer(identity, request.repeat, asked)
+    return await means.journal.answer(identity, request.repeat, asked, kept=lambda: queue.set_aside(task))
 
 
 async def _keep_gate(plan: Plan, queue: TaskQueue) -> None:

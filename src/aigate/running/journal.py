@@ -4,19 +4,17 @@ An answer is in the file before it is used, so that whatever ends the process, n
 digest of all that decides the answer: the request as it is sent, where to, the adapter's version, and which repeat it
 is. Rows are JSON, each with a checksum of its own: what does not verify is an error, never an answer.
 
-One thread per process writes, in batches, each with a commit that waits for the disk (`synchronous=FULL`): what
-`answer` has returned survives a kill and a power cut. Readers never wait for it (WAL). SQLite's locks need a local
-disk: a journal on a network file system may be corrupted by two machines that write at once.
+Threads of its own write in batches and wait for the disk (`journal_writer`): what `answer` has returned survives a kill
+and a power cut. Readers never wait for it (WAL). SQLite's locks need a local disk: a journal on a network file system
+may be corrupted by two machines that write at once.
 """
 
 from __future__ import annotations
 
 import asyncio
-import queue
 import sqlite3
-import threading
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -26,13 +24,12 @@ from aigate.core.digest import canonical_json, sha256_text
 from aigate.core.json_text import JsonDefectError, strict_json
 from aigate.core.response import Response
 from aigate.errors import CannotJudgeError, JournalError
+from aigate.running.journal_writer import JournalWriter, connected, transaction
 
 __all__ = ["Entry", "Journal", "JournalCounts", "Summary", "entries_of", "prune", "summary_of"]
 
 FORMAT = 1
 APPLICATION_ID = 0x41494741  # "AIGA": tells our file from any other SQLite database
-BUSY_S = 30.0
-BATCH = 512
 CHECKED_WHOLE_BYTES = 32 << 20
 Kind = Literal["answer", "judgement"]
 
@@ -42,7 +39,6 @@ CREATE TABLE IF NOT EXISTS entries (
     at TEXT NOT NULL, checksum TEXT NOT NULL
 ) WITHOUT ROWID, STRICT
 """
-_PUT = "INSERT OR REPLACE INTO entries VALUES (?, ?, ?, ?, ?, ?, ?)"
 _GET = "SELECT value, at, checksum FROM entries WHERE key = ?"
 _AWAY = "move it away and run again, or leave it out with --no-journal"
 
@@ -104,15 +100,6 @@ class Summary:
     newest: str | None
 
 
-@dataclass(slots=True)
-class _Put:
-    """A row on its way to the disk, and who waits for it."""
-
-    row: tuple[Any, ...]
-    loop: asyncio.AbstractEventLoop
-    done: asyncio.Future[None]
-
-
 class Journal:
     """Answers already paid for. Used from one event loop; the file may be shared by many processes.
 
@@ -127,9 +114,7 @@ class Journal:
         self._max_age, self._now = max_age, now
         self._in_flight: dict[str, asyncio.Future[None]] = {}
         self._hits = self._merged = self._misses = 0
-        self._puts: queue.SimpleQueue[_Put | None] = queue.SimpleQueue()
-        self._broken: Exception | None = None
-        self._writer: threading.Thread | None = None
+        self._writer = JournalWriter(path)
 
     @classmethod
     def open(cls, path: Path, *, max_age_days: float = 1.0, now: Callable[[], datetime] | None = None) -> Self:
@@ -145,7 +130,7 @@ class Journal:
         """
         with _clear_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            connection = _connected(path)
+            connection = connected(path)
             try:
                 _prepare(connection, path)
             except BaseException:
@@ -159,7 +144,12 @@ class Journal:
         return JournalCounts(self._hits, self._merged, self._misses)
 
     async def answer(
-        self, identity: Mapping[str, Any], repeat: int, ask: Callable[[], Awaitable[Response]]
+        self,
+        identity: Mapping[str, Any],
+        repeat: int,
+        ask: Callable[[], Awaitable[Response]],
+        *,
+        kept: Callable[[], None] | None = None,
     ) -> Response:
         """The answer to a request: kept, in flight already, or asked for now and then kept.
 
@@ -167,6 +157,8 @@ class Journal:
             identity: All that decides the answer; see `aigate.providers.base.journal_identity_of`.
             repeat: Which answer to it, from 0.
             ask: Asks for it. A response with a fault is not kept.
+            kept: Called as soon as the end of this process does not lose an answer that was asked for here any more;
+                it is on the disk, and returned, a little later.
 
         Returns:
             The response. One that was not asked for here says when it was given, and has no latency.
@@ -180,7 +172,7 @@ class Journal:
             response = await ask()
             return response, None if response.output is None else response.to_dict()
 
-        response: Response = await self._found("answer", identity, repeat, asked, _journaled)
+        response: Response = await self._found("answer", identity, repeat, asked, _journaled, kept)
         return response
 
     async def judgement(
@@ -211,10 +203,7 @@ class Journal:
 
     def close(self) -> None:
         """Wait for what is being written, and close the file. May be called twice."""
-        if (writer := self._writer) is not None:
-            self._writer = None
-            self._puts.put(None)
-            writer.join()
+        self._writer.close()
         self._reader.close()
 
     async def _found(
@@ -224,14 +213,15 @@ class Journal:
         repeat: int,
         ask: Callable[[], Awaitable[tuple[Any, Mapping[str, Any] | None]]],
         read: Callable[[Mapping[str, Any], str], Any],
+        kept: Callable[[], None] | None = None,
     ) -> Any:
         told = canonical_json(identity)
         key = _key(kind, told, repeat)
         merged = False
         while True:
-            if (kept := self._kept(key)) is not None:
+            if (found := self._kept(key)) is not None:
                 self._hits, self._merged = self._hits + (not merged), self._merged + merged
-                return read(*kept)
+                return read(*found)
             if (first := self._in_flight.get(key)) is None:
                 break
             merged = True
@@ -241,7 +231,7 @@ class Journal:
             self._misses += 1
             answer, value = await ask()
             if value is not None:
-                await self._keep(kind, key, told, repeat, canonical_json(value))
+                await self._keep(kind, key, told, repeat, canonical_json(value), kept)
             return answer
         finally:
             del self._in_flight[key]
@@ -262,40 +252,15 @@ class Journal:
             return None
         return strict_json(value), at
 
-    async def _keep(self, kind: Kind, key: str, identity: str, repeat: int, value: str) -> None:
+    async def _keep(
+        self, kind: Kind, key: str, identity: str, repeat: int, value: str, kept: Callable[[], None] | None
+    ) -> None:
         """Have it on the disk."""
-        if self._broken is not None:
-            raise self._unusable(self._broken)
-        if self._writer is None:
-            self._writer = threading.Thread(target=self._write, name="aigate-journal", daemon=True)
-            self._writer.start()
         at = self._now().isoformat(timespec="seconds")
-        loop = asyncio.get_running_loop()
-        done: asyncio.Future[None] = loop.create_future()
-        row = (key, kind, identity, repeat, value, at, _checksum(key, value, at))
-        self._puts.put(_Put(row, loop, done))
         try:
-            await done
+            await self._writer.put((key, kind, identity, repeat, value, at, _checksum(key, value, at)), kept)
         except (sqlite3.Error, OSError) as error:
             raise self._unusable(error) from error
-
-    def _write(self) -> None:
-        """The writer's thread: what has gathered is one transaction. After a failed one nothing more is written."""
-        last = False
-        connection: sqlite3.Connection | None = None
-        while not last and (first := self._puts.get()) is not None:
-            batch, last = _gathered(first, self._puts)
-            if self._broken is None:
-                try:
-                    connection = connection or _connected(self.path)
-                    _commit(connection, [put.row for put in batch])
-                except sqlite3.Error as failed:
-                    self._broken = failed
-            for loop in {put.loop for put in batch}:
-                with suppress(RuntimeError):  # the loop is closed: nobody waits any more
-                    loop.call_soon_threadsafe(_tell, [put for put in batch if put.loop is loop], self._broken)
-        if connection is not None:
-            connection.close()
 
     def _unusable(self, why: object) -> CannotJudgeError:
         return CannotJudgeError(
@@ -385,16 +350,10 @@ def _model_of(identity: Mapping[str, Any]) -> str:
     return found if isinstance(found, str) else "unknown"
 
 
-def _connected(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
-    connection.execute("PRAGMA synchronous = FULL")
-    return connection
-
-
 def _existing(path: Path) -> sqlite3.Connection:
     if not path.exists():
         raise JournalError(f"{path}: no such journal", hint="name it with --journal FILE; 'aigate eval' makes it")
-    connection = _connected(path)
+    connection = connected(path)
     _require_ours(connection, path)
     return connection
 
@@ -402,7 +361,7 @@ def _existing(path: Path) -> sqlite3.Connection:
 def _prepare(connection: sqlite3.Connection, path: Path) -> None:
     """Make the table in a new file; refuse one that is not ours or is damaged."""
     connection.execute("PRAGMA journal_mode = WAL")
-    with _transaction(connection):  # of two processes that make it at once, one finds it made
+    with transaction(connection):  # of two processes that make it at once, one finds it made
         if not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
             connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
             connection.execute(f"PRAGMA user_version = {FORMAT}")
@@ -422,51 +381,6 @@ def _require_ours(connection: sqlite3.Connection, path: Path) -> None:
     if version != FORMAT:
         told = f"{path}: the journal has format {version}, this version of aigate reads {FORMAT}"
         raise JournalError(told, hint="use the version of aigate that wrote it, or name another file with --journal")
-
-
-@contextmanager
-def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-    except BaseException:
-        connection.execute("ROLLBACK")
-        raise
-    connection.execute("COMMIT")
-
-
-def _commit(connection: sqlite3.Connection, rows: list[tuple[Any, ...]]) -> None:
-    try:
-        with _transaction(connection):
-            connection.executemany(_PUT, rows)
-    except sqlite3.OperationalError:
-        with suppress(sqlite3.Error):
-            connection.execute("ROLLBACK")
-        raise
-
-
-def _gathered(first: _Put, puts: queue.SimpleQueue[_Put | None]) -> tuple[list[_Put], bool]:
-    """What waits to be written, and whether it is the last."""
-    batch = [first]
-    while len(batch) < BATCH:
-        try:
-            put = puts.get_nowait()
-        except queue.Empty:
-            break
-        if put is None:
-            return batch, True
-        batch.append(put)
-    return batch, False
-
-
-def _tell(batch: list[_Put], error: Exception | None) -> None:
-    for put in batch:
-        if put.done.done():  # whoever waited was cancelled
-            continue
-        if error is None:
-            put.done.set_result(None)
-        else:
-            put.done.set_exception(error)
 
 
 @contextmanager
