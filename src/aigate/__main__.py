@@ -6,7 +6,7 @@ import os
 import sys
 from contextlib import suppress
 
-SELDOM = 50_000  # objects until cycles are looked for: a start makes 40,000, and hardly a cycle
+SELDOM = 100_000  # objects until cycles are looked for: a start makes half as many, and hardly a cycle
 
 __all__ = ["main"]
 

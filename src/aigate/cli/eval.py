@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -182,16 +183,18 @@ def planned(arguments: argparse.Namespace, context: Context) -> Evaluation:
     Raises:
         UsageError: Something is wrong; nothing was asked.
     """
-    from aigate.cli.rejudging import judged_alike
     from aigate.running.uploading import file_of
 
-    tell = partial(_note, context=context)
     found, prepared, policy, baseline = _prepared(arguments, context)
     anchor = named_anchor(found, explicit=found.given("anchor"))
     out = arguments.out or _default_out(found, prepared)
     _refuse_to_overwrite(out, {"baseline": baseline, "anchor": anchor})
     report_file(arguments, (baseline, anchor))
-    baseline, anchor = judged_alike((baseline, anchor), prepared, policy, out=file_of(out), tell=tell)
+    if prepared.plan.judges:
+        from aigate.cli.rejudging import judged_alike
+
+        tell = partial(_note, context=context)
+        baseline, anchor = judged_alike((baseline, anchor), prepared, policy, out=file_of(out), tell=tell)
     conditions = _planned(found, prepared, policy, baseline=baseline, anchor=anchor, context=context)
     _tell_costs(found, conditions, baseline, out=out, resume=arguments.resume, context=context)
     return Evaluation(found, conditions, policy, baseline, anchor, out)
@@ -206,10 +209,7 @@ def decided(evaluation: Evaluation, arguments: argparse.Namespace, context: Cont
     Raises:
         KeyboardInterrupt: Stopped; the run file is resumable.
     """
-    from aigate.cli.output import load
     from aigate.cli.progress import progress_for
-    from aigate.cli.rejudging import drifted_metrics, judged_anew
-    from aigate.gating.decision import gate
     from aigate.running.evaluation import execute
     from aigate.running.uploading import file_of
 
@@ -219,18 +219,32 @@ def decided(evaluation: Evaluation, arguments: argparse.Namespace, context: Cont
     with progress_for(context.stderr, total=total, planned=looks, quiet=arguments.quiet) as progress:
         looked = None if progress is None else progress.looked
         candidate = execute(
-            conditions, out, resume=arguments.resume, progress=progress, looked=looked, needed_later=load
+            conditions, out, resume=arguments.resume, progress=progress, looked=looked, needed_later=_load
         )
     for told in conditions.engine.notes if conditions.engine else ():
         _note(told, context)
     if conditions.budget is not None and conditions.budget.exhausted:
         _note(f"{conditions.budget.exhausted}; go on with a higher cap and --resume --out {out}", context)
+    from aigate.gating.decision import gate  # imported while answers were awaited
+
     verdict = gate(candidate, evaluation.policy, baseline=baseline, anchor=anchor)
+    if not conditions.plan.judges:
+        return candidate, verdict, evaluation
+    from aigate.cli.rejudging import drifted_metrics, judged_anew
+
     if drifted := drifted_metrics(verdict, candidate, evaluation.policy):
         tell = partial(_note, context=context)
         baseline, anchor = judged_anew((baseline, anchor), drifted, conditions, candidate, out=file_of(out), tell=tell)
         verdict = gate(candidate, evaluation.policy, baseline=baseline, anchor=anchor)
     return candidate, verdict, replace(evaluation, baseline=baseline, anchor=anchor)
+
+
+def _load() -> None:
+    """Import what deciding and telling need, ahead of time."""
+    from aigate.cli.output import load
+
+    import_module("aigate.gating.decision")
+    load()
 
 
 def _prepared(arguments: argparse.Namespace, context: Context) -> tuple[Chosen, Conditions, Policy, Run | None]:

@@ -38,8 +38,6 @@ def judged_alike(runs: Runs, prepared: Conditions, policy: Policy, *, out: Path,
         out: The candidate's run file; what is judged again is written beside it.
         tell: Says what is done.
     """
-    if not prepared.plan.judges:
-        return runs
     baseline, anchor = (
         run and _alike(run, name, prepared, policy, path=_path(out, name), tell=tell)
         for name, run in zip(NAMES, runs, strict=True)

@@ -11,10 +11,11 @@ from typing import Any
 
 from aigate.core.json_text import JsonDefectError, strict_json
 
-__all__ = ["Vector", "cosine", "packed", "refuse_unsound", "unpacked", "vectors_in", "vectors_text"]
+__all__ = ["EMBEDDINGS", "Vector", "cosine", "packed", "refuse_unsound", "unpacked", "vectors_in", "vectors_text"]
 
 Vector = tuple[float, ...]
 FLOAT_BYTES = 4
+EMBEDDINGS = "embeddings"  # the API of a provider that makes texts into vectors
 
 
 def packed(vector: Sequence[float]) -> str:

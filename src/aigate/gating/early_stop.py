@@ -32,7 +32,6 @@ from aigate.gating.checks.base import Check
 from aigate.gating.checks.min_score import MinScore
 from aigate.gating.checks.must_pass import MustPass
 from aigate.gating.checks.no_regression import NoRegression
-from aigate.gating.decision import gate
 from aigate.gating.margins import spread_of, units_needed
 from aigate.gating.policy import Policy
 from aigate.gating.views import views_of
@@ -152,6 +151,8 @@ def settled_by(policy: Policy, baseline: Run | None, anchor: Run | None = None) 
     """
 
     def settled(run: Run) -> bool:
+        from aigate.gating.decision import gate  # with all that only a decision needs, after the first calls are out
+
         verdict = gate(run, policy, baseline=baseline, anchor=anchor)
         return _void(verdict) or (_certain(verdict) if views_of(run) else _lost_already(verdict))
 

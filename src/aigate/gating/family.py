@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,7 +17,9 @@ from aigate.gating.arrays import Bools, Floats, Ints, arrays_of
 from aigate.gating.checks.base import Evidence
 from aigate.gating.comparison import PairedScores, Scenario
 from aigate.gating.views import Schedule, View, in_view
-from aigate.stats.relabel import MANY_UNITS, TrialRows, relabel_looks, relabel_test
+
+if TYPE_CHECKING:
+    from aigate.stats.relabel import TrialRows
 
 __all__ = ["Block", "Hypothesis", "blocks", "slice_p_values"]
 
@@ -76,6 +79,8 @@ def _of_family(
     evidence: Evidence, schedule: Schedule, hypotheses: Sequence[Hypothesis], scenario: Scenario, share: float
 ) -> list[Mapping[Hypothesis, Block]]:
     """Per look, what has fallen of one family, at its share of the alpha spent by then."""
+    from aigate.stats.relabel import relabel_looks
+
     found: list[Mapping[Hypothesis, Block]] = []
     fallen: set[Hypothesis] = set()
     for stage in schedule.stages:
@@ -91,6 +96,8 @@ def _of_family(
 
 def slice_p_values(evidence: Evidence, view: View, hypotheses: Sequence[Hypothesis]) -> Mapping[Hypothesis, float]:
     """One p-value per hypothesis, not corrected for their number: for slices that are reported and never gate."""
+    from aigate.stats.relabel import MANY_UNITS, relabel_test
+
     found: dict[Hypothesis, float] = {}
     n_shared = evidence.comparison.n_shared if evidence.comparison is not None else 0
     at_once = len(hypotheses) if n_shared <= MANY_UNITS else max(1, MOST_CELLS // n_shared)
@@ -106,6 +113,8 @@ def _segments(
     evidence: Evidence, views: Sequence[View], hypotheses: Sequence[Hypothesis], scenario: Scenario
 ) -> list[TrialRows]:
     """Per look, the trials of the units that join at it. All looks use the repeats of the last one."""
+    from aigate.stats.relabel import TrialRows
+
     comparison = evidence.comparison
     assert comparison is not None  # noqa: S101 - for the type checker: a check without one ends before
     last, run = views[-1], comparison.candidate

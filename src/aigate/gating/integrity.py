@@ -16,12 +16,12 @@ from aigate.core.columns import Coded
 from aigate.core.ledger import Outcome
 from aigate.core.looks import LookPlan
 from aigate.core.response import Fault
-from aigate.core.run import Result, Run, RunHeader
+from aigate.core.run import Result, Run
 from aigate.core.score import Unscored
 from aigate.core.verdict import CheckOutcome, Moved, Reason, Status, worst
 from aigate.gating.arrays import Bools, Ints, arrays_of
 from aigate.gating.calibrated import judge_agreement
-from aigate.gating.checks.base import Check, Evidence
+from aigate.gating.checks.base import Evidence, looks_at_output
 from aigate.gating.checks.min_score import MinScore
 from aigate.gating.checks.no_regression import NoRegression
 from aigate.gating.judges import judge_sound
@@ -30,7 +30,7 @@ from aigate.gating.reasons import reason
 from aigate.gating.served import folded_name, is_declared, unversioned_names
 from aigate.gating.views import part_of, views_of, whole_view
 
-__all__ = ["INTEGRITY", "baseline_sound", "gating_metrics", "looks_at_output", "skipped_samples"]
+__all__ = ["INTEGRITY", "baseline_sound", "gating_metrics", "skipped_samples"]
 
 NOTED_MISSING = 0.02
 ANSWERS = "any metric (no answer)"  # no metric's name: it has spaces
@@ -427,12 +427,6 @@ def skipped_samples(run: Run) -> tuple[str, ...]:
     """The samples that an early stop left unasked in every repeat."""
     arrays = arrays_of(run)
     return tuple(arrays.ids(np.flatnonzero(arrays.per_sample(~arrays.skipped) == 0)))
-
-
-def looks_at_output(check: Check, header: RunHeader) -> bool:
-    """True for a check on the shape of outputs, or on a metric of a contract scorer."""
-    specs = (header.metric(metric) for metric in check.metrics)
-    return check.name == "same-shape" or any(spec.scorer.partition(":")[0] == "contract" for spec in specs if spec)
 
 
 def baseline_sound(evidence: Evidence, policy: Policy) -> CheckOutcome | None:

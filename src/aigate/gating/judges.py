@@ -23,8 +23,6 @@ from aigate.gating.policy import Policy
 from aigate.gating.reasons import reason
 from aigate.gating.served import folded_name, is_declared
 from aigate.scorers.judge import Judge
-from aigate.scorers.pairwise import places_of
-from aigate.scorers.shape import is_abstention
 from aigate.stats.signs import sign_test
 from aigate.stats.tango import tango_interval
 
@@ -151,6 +149,8 @@ def _position(spec: MetricSpec, run: Run) -> Iterable[_Finding]:
     """A judge of pairs that goes by their order: how often, and whether it leans to one place."""
     if spec.against is None:
         return
+    from aigate.scorers.pairwise import places_of
+
     scores = (result.scores.get(spec.metric) for result in run.results)
     places = places_of([score for score in scores if isinstance(score, Score)])
     first, second = places.count("first"), places.count("second")
@@ -241,6 +241,8 @@ def _outputs_alike(run: Run, baseline: Run | None, policy: Policy) -> Iterable[_
 
 def _most_alike(run: Run) -> tuple[Sequence[str], str]:
     """The most samples with different questions that got one and the same answer, and that answer; not abstentions."""
+    from aigate.scorers.shape import is_abstention
+
     asked: Mapping[str, dict[str, str]] = defaultdict(dict)
     for result in run.results:
         output = " ".join((result.response.output or "").split()) if result.response else ""

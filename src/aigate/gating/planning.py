@@ -13,12 +13,10 @@ from aigate.core.digest import seed_from
 from aigate.core.run import Run, RunHeader
 from aigate.core.sample import Sample
 from aigate.gating.arrays import Bools, Floats, arrays_of
-from aigate.gating.checks.max_cost import MaxCost
-from aigate.gating.checks.max_latency import MaxLatency, load_obstacle
+from aigate.gating.checks.base import looks_at_output
 from aigate.gating.checks.no_regression import NoRegression
 from aigate.gating.comparison import trials_of
 from aigate.gating.early_stop import more_answers_help
-from aigate.gating.integrity import looks_at_output
 from aigate.gating.margins import (
     POWER,
     Margin,
@@ -39,7 +37,6 @@ from aigate.gating.margins import (
     with_units,
 )
 from aigate.gating.policy import Policy
-from aigate.stats.relabel import TrialRows, relabel_test
 
 __all__ = [
     "CheckPower",
@@ -381,6 +378,11 @@ def measuring_warnings(policy: Policy, candidate: RunHeader, baseline: Run | Non
     Returns:
         One sentence each; empty where nothing is wrong.
     """
+    if not any(check.name in {"max-latency", "max-cost"} for check in policy.checks):
+        return []
+    from aigate.gating.checks.max_cost import MaxCost
+    from aigate.gating.checks.max_latency import MaxLatency, load_obstacle
+
     found, provider = [], candidate.provider
     for check in policy.checks:
         if isinstance(check, MaxLatency):
@@ -436,6 +438,8 @@ def self_check(baseline: Run, metrics: Sequence[str], *, alpha: float) -> tuple[
     known = [metric for metric in metrics if baseline.header.own_metric(metric) is not None]
     if not known or not len(baseline):
         return ()
+    from aigate.stats.relabel import TrialRows, relabel_test
+
     values, used = _stacked(baseline, known)
     half = values.shape[1] // 2
     if half == 0:

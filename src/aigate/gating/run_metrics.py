@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,8 +15,10 @@ from aigate.core.score import MetricSpec, Score, ScoreOrNot, Unscored
 from aigate.errors import UsageError
 from aigate.gating.arrays import Bools, RunArrays, arrays_of
 from aigate.scorers.base import RunScorer, Scorer, scorer_from_spec
-from aigate.scorers.classification import Classification, Confusion
 from aigate.stats.noise import Noise, split_noise
+
+if TYPE_CHECKING:
+    from aigate.scorers.classification import Confusion
 
 __all__ = [
     "Rows",
@@ -136,6 +139,8 @@ def _means_of_samples(arrays: RunArrays, metric: str, scored: Bools) -> list[flo
 
 def confusion_of(run: Run) -> dict[str, Confusion]:
     """The confusion matrix of every classification in a run, by metric."""
+    from aigate.scorers.classification import Classification
+
     found = {}
     for spec in run.header.metrics:
         if isinstance(scorer := _again(spec), Classification):

@@ -17,7 +17,6 @@ from aigate.core.registry import nearest, refuse_unknown
 from aigate.core.version import VersionId
 from aigate.errors import ConfigError, VersionIdError
 from aigate.goldens.parameters import parameter_defect
-from aigate.goldens.strict_yaml import strict_yaml
 
 __all__ = [
     "ABOVE_ZERO",
@@ -286,6 +285,8 @@ def _document(path: Path) -> Any:
         return read_toml(path)
     if path.suffix not in {".json", ".yaml", ".yml"}:
         raise ConfigError(f"{path}: got a '{path.suffix}' file, expected .toml, .json or .yaml")
+    from aigate.goldens.strict_yaml import strict_yaml
+
     try:
         text = path.read_text("utf-8")
         return strict_json(text) if path.suffix == ".json" else strict_yaml(text)[0]

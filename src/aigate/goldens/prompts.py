@@ -1,4 +1,4 @@
-"""Prompt files: front matter, role lines, and a Jinja2 sandbox that sees the input and never the reference.
+"""Prompt files: front matter, role lines, and templates (`templates`) that see the input and never the reference.
 
 The format is Prompty's: YAML front matter between `---` lines, `system:` / `user:` lines that start messages, Jinja2.
 Role lines are looked for in the template, before anything is filled in, so no sample can open a message of its own.
@@ -7,18 +7,11 @@ Role lines are looked for in the template, before anything is filled in, so no s
 from __future__ import annotations
 
 import re
-import traceback
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NoReturn
-
-from jinja2 import StrictUndefined, TemplateError, TemplateSyntaxError, UndefinedError, meta, nodes
-from jinja2.environment import Template
-from jinja2.exceptions import SecurityError
-from jinja2.runtime import Context
-from jinja2.sandbox import ImmutableSandboxedEnvironment
+from typing import TYPE_CHECKING, Any
 
 from aigate.core.digest import sha256_text
 from aigate.core.json_text import JsonDefectError, json_type
@@ -28,6 +21,9 @@ from aigate.core.version import VersionId
 from aigate.errors import SuiteError, VersionIdError
 from aigate.goldens.parameters import WELL_KNOWN, parameter_defect
 
+if TYPE_CHECKING:
+    from aigate.goldens.templates import Part
+
 __all__ = ["VISIBLE", "Prompt", "load_prompt", "load_prompts", "messages_of"]
 
 VISIBLE = ("contexts", "input", "metadata")
@@ -35,8 +31,6 @@ VISIBLE = ("contexts", "input", "metadata")
 
 PROVIDER_SECTIONS = ("callable", "extractive", "openai", "replay")
 KNOWN_KEYS = ("description", "name", "parameters", *PROVIDER_SECTIONS, *WELL_KNOWN)
-MAX_REPEATED = 100_000  # items or characters that `*` may make; the sandbox's own limit for range()
-TEMPLATE_FILE = "<template>"  # how Jinja2 names a template made from text, in tracebacks
 
 _ROLE_LINE = re.compile(r"(system|user|assistant|developer):[ \t]*")
 _FENCE = re.compile(r"---[ \t]*")
@@ -78,31 +72,20 @@ class Prompt:
                 renders to nothing; names file, line and sample.
         """
         visible = {"input": sample.text, "contexts": sample.contexts, "metadata": sample.metadata}
-        return tuple({"role": part.role, "content": self._filled(part, visible, sample.id)} for part in self._parts)
+        return tuple({"role": part.role, "content": part.filled(visible, sample.id)} for part in self._parts)
 
     @property
     def uses(self) -> frozenset[str]:
         """Which of `input`, `contexts` and `metadata` the template mentions."""
-        environment = _environment()
-        trees = (environment.parse(part.text) for part in _split(self))
-        return frozenset(name for tree in trees for name in meta.find_undeclared_variables(tree)) & set(VISIBLE)
+        from aigate.goldens.templates import variables_in
+
+        return variables_in([part.text for part in _split(self)]) & set(VISIBLE)
 
     @cached_property
-    def _parts(self) -> tuple[_Part, ...]:
-        environment = _environment()
-        return tuple(_compiled(self, part, environment) for part in _split(self))
+    def _parts(self) -> tuple[Part, ...]:
+        from aigate.goldens.templates import compiled
 
-    def _filled(self, part: _Part, visible: Mapping[str, Any], sample_id: str) -> str:
-        try:
-            content = part.template.render(visible)
-        except _TEMPLATE_ERRORS as found:
-            line = part.line + (_template_line(found) or 1) - 1
-            message = f"{self.source}:{line}: {_in_words(found)} (sample '{sample_id}')"
-            raise SuiteError(message, hint=_render_hint(found)) from None
-        if not content.strip():
-            message = f"{self.source}:{part.line}: the {part.role} message renders to nothing (sample '{sample_id}')"
-            raise SuiteError(message, hint="give the message a text that is always there")
-        return content
+        return tuple(compiled(self.source, block.role, block.text, block.line) for block in _split(self))
 
 
 def load_prompts(folder: Path) -> dict[str, Prompt]:
@@ -156,13 +139,6 @@ class _Block:
 
     role: str
     text: str
-    line: int
-
-
-@dataclass(frozen=True, slots=True)
-class _Part:
-    role: str
-    template: Template
     line: int
 
 
@@ -288,85 +264,3 @@ def _trimmed(role: str, lines: list[str], start: int) -> _Block | None:
     if not kept:
         return None
     return _Block(role, "\n".join(lines[kept[0] : kept[-1] + 1]), start + kept[0])
-
-
-class _PromptEnvironment(ImmutableSandboxedEnvironment):
-    """The sandbox, with a limit on what `*` may make and without `**`: a few characters must not fill the memory."""
-
-    intercepted_binops = frozenset({"*", "**"})
-
-    def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
-        if operator == "**":
-            raise SecurityError("the operator ** is not available in prompts")
-        for whole, times in ((left, right), (right, left)):
-            if isinstance(whole, str | list | tuple) and isinstance(times, int) and len(whole) * times > MAX_REPEATED:
-                raise SecurityError(f"repeating a value to more than {MAX_REPEATED} items is refused")
-        return super().call_binop(context, operator, left, right)
-
-
-def _environment() -> _PromptEnvironment:
-    environment = _PromptEnvironment(undefined=StrictUndefined, autoescape=False)
-    environment.globals = {"range": environment.globals["range"]}
-    del environment.filters["random"]  # the same sample must always give the same prompt
-    return environment
-
-
-def _compiled(prompt: Prompt, block: _Block, environment: _PromptEnvironment) -> _Part:
-    try:
-        tree = environment.parse(block.text)
-        template = environment.from_string(block.text)
-    except TemplateSyntaxError as found:
-        line = block.line + found.lineno - 1
-        raise SuiteError(f"{prompt.source}:{line}: invalid template: {found.message}") from None
-    except (RecursionError, MemoryError, SyntaxError):  # what Python's own compiler says to endless nesting
-        raise SuiteError(f"{prompt.source}:{block.line}: invalid template: nested too deep") from None
-    unknown = meta.find_undeclared_variables(tree) - {*VISIBLE, *environment.globals}
-    if unknown:
-        _refuse_variable(prompt, block, tree, min(unknown))
-    return _Part(block.role, template, block.line)
-
-
-def _refuse_variable(prompt: Prompt, block: _Block, tree: nodes.Template, name: str) -> NoReturn:
-    """An unknown variable is refused even in a branch that no sample takes today."""
-    found = next((node for node in tree.find_all(nodes.Name) if node.name == name and node.ctx == "load"), None)
-    line = block.line + (found.lineno if found else 1) - 1
-    raise SuiteError(f"{prompt.source}:{line}: '{name}' is undefined", hint=_visible_hint(name))
-
-
-def _visible_hint(name: str) -> str:
-    seen = f"a prompt sees {', '.join(VISIBLE)}"
-    return f"{seen}; '{name}' is never shown to the model" if name in {"id", "reference", "tags", "group"} else seen
-
-
-_TEMPLATE_ERRORS = (
-    TemplateError,
-    ArithmeticError,
-    AttributeError,
-    LookupError,
-    MemoryError,
-    RecursionError,
-    TypeError,
-    ValueError,
-)
-
-
-def _in_words(found: BaseException) -> str:
-    if isinstance(found, SecurityError):
-        return f"refused by the sandbox: {found}"
-    if isinstance(found, UndefinedError):
-        return str(found)
-    if isinstance(found, OverflowError) and "Range" in str(found):
-        return f"refused by the sandbox: {found}"
-    return f"{type(found).__name__}: {found}"
-
-
-def _render_hint(found: BaseException) -> str:
-    if isinstance(found, UndefinedError):
-        return f"a prompt sees {', '.join(VISIBLE)}; give every sample that metadata, or test it with `is defined`"
-    return ""
-
-
-def _template_line(found: BaseException) -> int | None:
-    """The template's line that raised: Jinja2 writes it into the traceback."""
-    frames = traceback.extract_tb(found.__traceback__)
-    return next((frame.lineno for frame in reversed(frames) if frame.filename == TEMPLATE_FILE), None)

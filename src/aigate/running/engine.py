@@ -28,11 +28,9 @@ from aigate.core.response import Response
 from aigate.core.run import AnchorsJudged, Result
 from aigate.core.sample import Message, Sample
 from aigate.errors import CannotJudgeError
-from aigate.goldens.judge_anchors import JudgeAnchor
 from aigate.providers.base import Provider, Request, is_offline, journal_identity_of
 from aigate.running.asking import RetryPolicy, ask
 from aigate.running.budget import Budget, BudgetSpentError
-from aigate.running.judging import JudgePlan, Judging, judge_anchors
 from aigate.running.limiter import CircuitBreaker, Limiter
 from aigate.running.prices import Price, priced
 from aigate.running.queue import TaskQueue
@@ -43,7 +41,9 @@ from aigate.scorers.base import Scorer
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from aigate.goldens.judge_anchors import JudgeAnchor
     from aigate.running.journal import Journal
+    from aigate.running.judging import JudgePlan, Judging
 
 __all__ = ["Means", "Plan", "run_plan"]
 
@@ -165,6 +165,8 @@ class Means:
         )
         judging = None
         if plan.judges:
+            from aigate.running.judging import Judging
+
             judging = Judging(
                 plan.judges, budget=budget, journal=journal, random=plan.random, sleep=plan.sleep, clock=plan.clock
             )
@@ -236,6 +238,8 @@ async def _anchors_judged(plan: Plan, means: Means, queue: TaskQueue) -> Mapping
     """What judges say of labelled answers, found out while answers are awaited."""
     if means.judging is None or not plan.judge_anchors:
         return {}
+    from aigate.running.judging import judge_anchors
+
     return await judge_anchors(
         plan.judge_anchors,
         plan.scorers,

@@ -5,19 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aigate.core.run import Run
+from aigate.core.vectors import EMBEDDINGS
 from aigate.core.version import VersionId
 from aigate.errors import ConfigError
 from aigate.goldens.config import DEFAULTS, JUDGE_DEFAULTS, ScorerEntry, judge_table
 from aigate.goldens.suite import Suite
 from aigate.providers.base import Provider, ProviderSettings, make_provider
 from aigate.running.asking import RetryPolicy
-from aigate.running.judging import JudgePlan
 from aigate.running.prices import find_price
 from aigate.scorers.base import BaselineAnswers, JudgedScorer, Scorer, ScorerSettings, asks_a_judge, make_scorer
-from aigate.scorers.judge import EMBEDDINGS, Judge
+
+if TYPE_CHECKING:
+    from aigate.running.judging import JudgePlan
+    from aigate.scorers.judge import Judge
 
 __all__ = ["JudgeChoices", "judge_plan", "judge_plans", "named_judges", "scorer_settings_of", "scorers_of"]
 
@@ -126,6 +129,8 @@ def _plan(
     whole: Mapping[str, Any], *, environ: Mapping[str, str], folder: Path, prices: Path | None, embeds: bool = False
 ) -> JudgePlan:
     """One model of a whole table."""
+    from aigate.running.judging import JudgePlan
+
     provider, version = whole["provider"], _version(whole)
     if isinstance(provider, str):
         options = {**whole.get("provider-options", {}), **{key: whole[key] for key in FLAT_OPTIONS if key in whole}}
@@ -189,7 +194,7 @@ def scorers_of(
     judges = named_judges(suite) if judges is None else judges
     answers = None if baseline is None else BaselineAnswers.of(baseline)
     scorers = tuple(
-        make_scorer(replace(settings, judge=judge.judge if isinstance(judge, JudgePlan) else judge, baseline=answers))
+        make_scorer(replace(settings, judge=_judge_of(judge), baseline=answers))
         for settings, judge in zip(scorer_settings_of(suite), judges, strict=True)
     )
     names = [scorer.spec.metric for scorer in scorers]
@@ -200,6 +205,14 @@ def scorers_of(
                 hint="give one of them another name: {scorer = ..., metric = ...}",
             )
     return scorers
+
+
+def _judge_of(named: JudgePlan | Judge | None) -> Judge | None:
+    if named is None:
+        return None
+    from aigate.scorers.judge import Judge
+
+    return named if isinstance(named, Judge) else named.judge
 
 
 def scorer_settings_of(suite: Suite) -> tuple[ScorerSettings, ...]:
@@ -251,6 +264,8 @@ def _embeddings_table(table: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _judge(whole: Mapping[str, Any], version: VersionId, provider: Mapping[str, Any]) -> Judge:
+    from aigate.scorers.judge import Judge
+
     return Judge(
         version=version,
         provider=provider,

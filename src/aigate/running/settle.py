@@ -10,6 +10,7 @@ import asyncio
 import inspect
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from aigate.core.digest import json_line
 from aigate.core.ledger import Outcome
@@ -19,8 +20,10 @@ from aigate.core.sample import Sample
 from aigate.core.score import MetricSpec, Score, ScoreOrNot, Unscored
 from aigate.errors import CannotJudgeError, ScoringError, UsageError
 from aigate.running.budget import BudgetSpentError
-from aigate.running.judging import Judging
 from aigate.scorers.base import JudgedScorer, Scorer, asks_a_judge
+
+if TYPE_CHECKING:
+    from aigate.running.judging import Judging
 
 __all__ = ["judged", "settle"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, Self, TypeGuard, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeGuard, runtime_checkable
 
 from aigate.core.late import LateMapping
 from aigate.core.registry import Registry, refuse_unknown
@@ -14,7 +14,9 @@ from aigate.core.run import Run
 from aigate.core.sample import Sample
 from aigate.core.score import MetricSpec, ScoreOrNot, Unscored
 from aigate.errors import ConfigError
-from aigate.scorers.judge import Judge, JudgeAccess, Question
+
+if TYPE_CHECKING:
+    from aigate.scorers.judge import Judge, JudgeAccess, Question
 
 __all__ = [
     "SCORERS",
@@ -275,6 +277,8 @@ def make_scorer(settings: ScorerSettings) -> Scorer:
 
 def scorer_from_spec(spec: MetricSpec) -> Scorer:
     """The scorer that a run's header names, made again from what is stored there."""
+    from aigate.scorers.judge import Judge
+
     name, _, argument = spec.scorer.partition(":")
     options = {key: value for key, value in spec.options.items() if key != "schema"}
     judge = None if spec.judge is None else Judge.from_identity(spec.judge)

@@ -21,7 +21,7 @@ from aigate.core.json_text import JsonDefectError, strict_json
 from aigate.core.registry import nearest
 from aigate.core.response import Response
 from aigate.core.sample import Message
-from aigate.core.vectors import Vector
+from aigate.core.vectors import EMBEDDINGS, Vector
 from aigate.core.version import VersionId
 from aigate.errors import ConfigError, ScoringError
 
@@ -46,7 +46,6 @@ __all__ = [
 ReplyForm = Literal["json-schema", "json-object", "text"]
 Steering = Literal["withhold", "flag"]
 REPLY_FORMS: tuple[ReplyForm, ...] = get_args(ReplyForm)
-EMBEDDINGS = "embeddings"  # the API of a provider that makes texts into vectors
 REASKS = 2
 PROMPTS = "prompts"  # folder beside this file: SCORER/PROMPT_VERSION/STEP.md
 SEAL_DIGITS = 24

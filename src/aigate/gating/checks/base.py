@@ -21,7 +21,7 @@ from typing import (
 )
 
 from aigate.core.registry import Registry, nearest, refuse_unknown
-from aigate.core.run import Run
+from aigate.core.run import Run, RunHeader
 from aigate.core.verdict import CheckOutcome, Reason, Status
 from aigate.errors import ConfigError
 from aigate.gating.arrays import arrays_of
@@ -31,7 +31,7 @@ from aigate.gating.reasons import reason
 from aigate.gating.views import Rates, Schedule, View, schedule
 from aigate.stats.arrays import distinct
 
-__all__ = ["CHECKS", "Check", "ConfiguredCheck", "Evidence", "PolicySettings", "check_from_config"]
+__all__ = ["CHECKS", "Check", "ConfiguredCheck", "Evidence", "PolicySettings", "check_from_config", "looks_at_output"]
 
 T = TypeVar("T")
 
@@ -289,6 +289,12 @@ def check_from_config(row: Mapping[str, Any], *, where: str) -> Check:
         raise ConfigError(f"{where}: {error.message}", hint=error.hint) from None
     made: Check = kind.from_config(row, where=where)  # type: ignore[attr-defined]
     return made
+
+
+def looks_at_output(check: Check, header: RunHeader) -> bool:
+    """True for a check on the shape of outputs, or on a metric of a contract scorer."""
+    specs = (header.metric(metric) for metric in check.metrics)
+    return check.name == "same-shape" or any(spec.scorer.partition(":")[0] == "contract" for spec in specs if spec)
 
 
 def share(value: float, what: str) -> float:

@@ -17,7 +17,6 @@ import numpy as np
 from aigate.core.verdict import CheckOutcome, Interval, Moved, Reason, Status
 from aigate.errors import ConfigError
 from aigate.gating.arrays import Bools, Floats, Ints
-from aigate.gating.calibrated import in_peoples_terms
 from aigate.gating.checks.base import ConfiguredCheck, Evidence
 from aigate.gating.comparison import PairedScores, Scenario
 from aigate.gating.family import Block, Hypothesis, blocks, slice_p_values
@@ -185,6 +184,8 @@ class NoRegression(ConfiguredCheck):
         return margin, () if note is None else (note,)
 
     def _outcome(self, evidence: Evidence, found: _Look, margin: float, notes: tuple[Reason, ...]) -> CheckOutcome:
+        from aigate.gating.calibrated import in_peoples_terms
+
         comparison, header = evidence.comparison, evidence.candidate.header
         assert comparison is not None  # noqa: S101 - for the type checker: the caller looked
         view, arms, alpha = found.view, found.arms, evidence.settings.alpha
