@@ -1,12 +1,15 @@
 """Where a run comes from."""
 
+import platform
 import shutil
 import subprocess
 import sys
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import aigate
-from aigate.running.provenance import code_digest
+from aigate.running.provenance import LIBRARIES, code_digest, library_versions
 
 ASK = "from aigate.running.provenance import code_digest\nprint(code_digest())"
 
@@ -24,3 +27,12 @@ def test_the_same_code_has_the_same_digest_wherever_it_stands_and_any_other_anot
     assert digest() == code_digest()
     (copy / "core" / "score.py").write_text("# other\n" + (copy / "core" / "score.py").read_text("utf-8"), "utf-8")
     assert digest() != code_digest()
+
+
+def test_versions_are_those_that_packages_tell():
+    told = {"python": platform.python_version()}
+    for name in LIBRARIES:
+        with suppress(PackageNotFoundError):
+            told[name] = version(name)
+    assert library_versions() == told
+    assert {"aigate", "numpy", "scipy"} < told.keys()

@@ -327,7 +327,7 @@ class SampleColumns:
 
 
 def columns_of(samples: Iterable[Sample] | SampleColumns) -> SampleColumns:
-    """The columns of samples: those that a stored suite has, else worked out."""
+    """The columns of samples: those that a suite holds, else worked out."""
     if isinstance(samples, SampleColumns):
         return samples
     held: Any = getattr(samples, "columns", None)

@@ -7,6 +7,7 @@ import os
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, overload
 
@@ -74,6 +75,15 @@ class StoredSamples(Sequence[Sample]):
         return f"<{len(self)} stored samples>"
 
 
+class HeldSamples(tuple[Sample, ...]):
+    """Samples in memory, whose columns are worked out once."""
+
+    @cached_property
+    def columns(self) -> SampleColumns:
+        """The samples as columns; nobody changes them."""
+        return SampleColumns.of(self)
+
+
 def load_samples(path: Path) -> Sequence[Sample]:
     """Read the samples of a suite.
 
@@ -93,7 +103,7 @@ def load_samples(path: Path) -> Sequence[Sample]:
         _refuse_defects(path, scan_samples(path, keep=False)[1])  # nothing but blank lines at its end may be left
     samples, defects = scan_samples(path)
     _refuse_defects(path, defects)
-    return samples
+    return HeldSamples(samples)
 
 
 def scan_samples(path: Path, *, keep: bool = True) -> tuple[tuple[Sample, ...], tuple[Defect, ...]]:
