@@ -12,7 +12,7 @@ from aigate.core.sample import Sample
 from aigate.errors import CallError
 from aigate.providers.base import RateLimits, Request
 from aigate.running.asking import RetryPolicy, ask
-from aigate.running.limiter import CircuitBreaker, Limiter
+from aigate.running.limiter import SHORTEST_SPAN, SPAN_WINDOWS, CircuitBreaker, Limiter, _Refusals
 
 GOOD = Response(output="x")
 
@@ -141,6 +141,66 @@ def test_a_server_that_refuses_one_call_in_twenty_is_not_taken_for_a_full_one():
     server, seconds, _ = served(2000, concurrency=32, refuse=0.05)
     assert seconds < 1.35 * 2000 * 0.5 / 32
     assert server.peak == 32
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_refusals_that_a_smaller_window_does_not_spare_do_not_keep_it_small(seed):
+    """The window alone would stand at 8 and take 50 s and more; waits that the server asks for are kept."""
+    server, seconds, done = served(
+        2000, concurrency=32, refuse=0.2, break_=0.05, latency_s=0.1, retry_after_s=1.0, seed=seed
+    )
+    assert [response.output for response in done if response.fault] == []
+    assert seconds < 4 * 2000 * 0.1 / 32
+    assert server.peak == 32
+
+
+@pytest.mark.parametrize(("latency_s", "without"), [(0.1, 1.47), (0.5, 1.21), (5.0, 1.09)])
+def test_trying_whether_a_full_server_takes_more_costs_little(latency_s, without):
+    """Held against the calls per sample of a limiter that never tries."""
+    server, seconds, done = served(1500, concurrency=64, per_s=20, latency_s=latency_s, retry_after_s=1.0)
+    assert [response.output for response in done if response.fault] == []
+    assert 1500 / seconds > (0.85 if latency_s < 1.0 else 0.5) * min(20, 64 / latency_s)
+    assert server.sent < 1.12 * without * 1500
+
+
+def settled(window, *, share, spans, most=64):
+    """A window after so many spans in which every so-manieth call is refused; whether the window matters or not."""
+    refusals, count = _Refusals(most), itertools.count()
+    for _ in range(spans):
+        for _ in range(int(max(SHORTEST_SPAN, SPAN_WINDOWS * window))):
+            window = refusals.note(window, refused=next(count) % 100 in share(window))
+    return window, refusals
+
+
+def test_a_larger_window_is_kept_where_as_many_are_refused_as_before():
+    refused = set(range(0, 100, 5))
+    window, refusals = settled(8.0, share=lambda window: refused, spans=8)
+    assert window == 64.0
+    assert refusals.avoidable == 0.0
+
+
+def test_a_larger_window_is_given_up_where_more_are_refused_and_is_tried_less_and_less_often():
+    few, many = set(range(0, 100, 10)), set(range(0, 100, 2))
+    trials = []
+
+    def share(window):
+        trials.append(window > 8.0)
+        return many if window > 8.0 else few
+
+    window, _ = settled(8.0, share=share, spans=60)
+    assert window == 8.0
+    assert sum(trials) < 0.1 * len(trials)
+    starts = [n for n in range(1, len(trials)) if trials[n] and not trials[n - 1]]
+    gaps = [after - before for before, after in itertools.pairwise(starts)]
+    assert len(gaps) >= 3
+    assert all(after > 1.5 * before for before, after in itertools.pairwise(gaps))
+
+
+def test_nothing_is_tried_where_nothing_or_most_is_refused():
+    for share in (set(), set(range(60))):
+        window, refusals = settled(8.0, share=lambda window, share=share: share, spans=20)
+        assert window == 8.0
+        assert not refusals.tries
 
 
 def test_no_more_are_in_flight_than_asked_for_and_all_that_are_allowed_are_used():

@@ -6,6 +6,11 @@ answer makes it larger by the reciprocal of its size. That is AIMD with the prop
 al. 2010, section 3.1): a plain halving would take a server that refuses one call in twenty at random for one that is
 full, and crawl. An overloaded server (5xx) counts half. Where most calls are refused, all wait for as long as the
 server says.
+
+A server that is full refuses whatever more is sent; one that refuses at random, or because of what others send, goes
+on to refuse the same share. So where some calls are refused, a larger window is tried now and then (`_Refusals`). Where
+the share stayed about the same, it is nothing that a smaller window would spare: only what is refused beyond it makes
+the window smaller. A call that was refused waits as long as the server says in any case.
 """
 
 from __future__ import annotations
@@ -27,6 +32,14 @@ SHORTEST_MEMORY = 8  # calls: the share of refused ones is an average over about
 OVERLOADED_WEIGHT = 0.5
 PAUSE_JITTER = 0.1  # of the pause, so that several processes do not come back in one moment
 BURST_S = 1.0  # of a rate per minute may be used at once
+SHORTEST_SPAN = 40  # calls
+SPAN_WINDOWS = 3.0  # a span has so many calls for each that may be in flight
+SHARE_MEMORY = 4.0  # spans
+FIRST_TRIAL = 2  # spans
+TRIAL = 2.0  # times the window is tried
+SMALLEST_TRIAL = 1.2  # a trial of less would show nothing
+MOST_TRIED = 0.35  # the share of refused calls with which no larger window is tried
+CHANCE = 2.0  # standard errors
 
 
 @dataclass(slots=True)
@@ -65,6 +78,99 @@ class _Bucket:
         self._at_s = now_s
 
 
+@dataclass(slots=True)
+class _Span:
+    """Calls that came to an end one after the other: how many, how many of them refused, and the windows added up."""
+
+    calls: int = 0
+    refused: int = 0
+    windows: float = 0.0
+
+    @property
+    def share(self) -> float:
+        """The share of refused calls."""
+        return self.refused / self.calls
+
+    @property
+    def window(self) -> float:
+        """The mean window."""
+        return self.windows / self.calls
+
+
+class _Refusals:
+    """Which share of the calls is refused of late, and how much of it a smaller window would spare.
+
+    Found by trying: for a span of calls the window is held at twice what it was in the span before. Were the server
+    full, it would take no more than before, so that the share of the calls that it takes would fall in proportion at
+    least. The window stays so where the share that was refused is nearer to that before than to what this foretells;
+    else the trial ends as soon as that is clear, and the next one comes twice as late.
+
+    Args:
+        most: The largest window.
+    """
+
+    def __init__(self, most: int) -> None:
+        self.share = 0.0
+        self._unavoidable = 0.0
+        self._most = most
+        self._span = _Span()
+        self._before: _Span | None = None  # what a trial is held against; None where nothing is tried
+        self._spans_left = self._patience = FIRST_TRIAL
+
+    @property
+    def avoidable(self) -> float:
+        """The share of the calls that a smaller window might spare, in [0, 1]: what is above chance."""
+        spread = math.sqrt(self._unavoidable * (1.0 - self._unavoidable) / SHORTEST_SPAN)
+        return max(0.0, self.share - self._unavoidable - CHANCE * spread)
+
+    @property
+    def tries(self) -> bool:
+        """Whether a larger window is being tried, and must be left as it is."""
+        return self._before is not None
+
+    def note(self, window: float, *, refused: bool) -> float:
+        """Count a call that was answered or refused while the window was so large.
+
+        Returns:
+            The window from now on.
+        """
+        span = self._span
+        span.calls, span.refused, span.windows = span.calls + 1, span.refused + refused, span.windows + window
+        planned = max(SHORTEST_SPAN, SPAN_WINDOWS * window)
+        if self._before is not None:
+            return self._judged(self._before, span, window, planned)
+        self.share += (float(refused) - self.share) / max(SHORTEST_MEMORY, window)
+        if span.calls < planned:
+            return window
+        if span.share < self._unavoidable:
+            self._unavoidable += (span.share - self._unavoidable) / SHARE_MEMORY
+        return self._next(span, window)
+
+    def _judged(self, before: _Span, tried: _Span, window: float, planned: float) -> float:
+        """The window after one more call of a trial, which ends as soon as it is clear that the server is full."""
+        if_full = 1.0 - (1.0 - before.share) * before.window / window
+        if tried.refused > planned * (before.share + if_full) / 2.0:
+            self._before, self._span, self._unavoidable = None, _Span(), 0.0
+            self._spans_left = self._patience = 2 * self._patience
+            return before.window
+        if tried.calls < planned:
+            return window
+        self._before, self._patience = None, FIRST_TRIAL
+        self._unavoidable = self.share = (before.refused + tried.refused) / (before.calls + tried.calls)
+        return self._next(tried, window)
+
+    def _next(self, span: _Span, window: float) -> float:
+        """After a span: a larger window, where it is time to try one and trying would show something; else this one."""
+        self._span = _Span()
+        larger = min(float(self._most), max(window + 1.0, TRIAL * window))
+        shows = larger >= SMALLEST_TRIAL * span.window and 0 < span.share <= MOST_TRIED
+        self._spans_left -= 1
+        if self._spans_left > 0 or not shows:
+            return window
+        self._before = span
+        return larger
+
+
 class Limiter:
     """Says when a call may start. First come, first served. For one event loop.
 
@@ -93,7 +199,7 @@ class Limiter:
         self._requests = None if requests_per_minute is None else _Bucket(requests_per_minute, now_s)
         self._tokens = None if tokens_per_minute is None else _Bucket(tokens_per_minute, now_s)
         self._in_flight = 0
-        self._refused = 0.0
+        self._refusals = _Refusals(concurrency)
         self._cut_s = self._paused_until_s = self._spaced_until_s = -math.inf
         self._gap_s, self._last_start_s = 0.0, -math.inf
         self._turn = asyncio.Lock()
@@ -195,18 +301,19 @@ class Limiter:
         return Ticket(now_s, tokens)
 
     def _learn(self, ticket: Ticket, kind: FaultKind | None, retry_after_s: float | None) -> None:
-        refused = kind is FaultKind.RATE_LIMIT
-        self._refused += (float(refused) - self._refused) / max(SHORTEST_MEMORY, self._window)
+        refused, now_s = kind is FaultKind.RATE_LIMIT, self._clock()
+        self._window = self._refusals.note(self._window, refused=refused)
+        if self._refusals.tries:
+            return
         if kind is None:
             self._window = min(float(self._most), self._window + 1.0 / self._window)
             return
         if not refused and kind is not FaultKind.SERVER:
             return
-        now_s = self._clock()
         if ticket.started_s >= self._cut_s:  # one that was sent before the last cut tells nothing of what came of it
-            weight = self._refused if refused else OVERLOADED_WEIGHT / max(SHORTEST_MEMORY, self._window)
-            self._window, self._cut_s = max(1.0, self._window * (1.0 - weight / 2.0)), now_s
-        if refused and retry_after_s and self._refused >= MOSTLY_REFUSED:
+            share = self._refusals.avoidable if refused else OVERLOADED_WEIGHT / max(SHORTEST_MEMORY, self._window)
+            self._window, self._cut_s = max(1.0, self._window * (1.0 - share / 2.0)), now_s
+        if refused and retry_after_s and self._refusals.share >= MOSTLY_REFUSED:
             self._pause(now_s, retry_after_s)
 
     def _pause(self, now_s: float, wait_s: float) -> None:
