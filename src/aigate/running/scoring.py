@@ -173,8 +173,8 @@ class Scoring:
             return {}
         self._failures = 0
         for metric, (_score, waited) in zip(metrics, told, strict=True):
-            if waited:
-                self._away.pop(metric, None)
+            if waited and self._away.pop(metric, None) and not self._away:
+                self.close()
         return {metric: score for metric, (score, _waited) in zip(metrics, told, strict=True)}
 
 
