@@ -1,6 +1,6 @@
 """A scorer that keeps a processor busy for 10 ms an answer, in worker processes and without them: the same live run.
 
-    python benchmarks/slow_scorer.py --quick    200 samples, one round: only that both give the same, and nothing is lost
+    python benchmarks/slow_scorer.py --quick    200 samples, one round: exit code 1 when anything is lost or differs
     python benchmarks/slow_scorer.py --full     1,000 samples at concurrency 32, answers after 100 ms, three rounds; a
                                                 minute; writes results/slow_scorer.md and .json
 

@@ -37,8 +37,8 @@ FIRST = 128  # answers that tell how long one takes
 FEWEST, ENOUGH_S = 4, 0.25  # or so many, once they took so long
 WARMED_UP = 1  # times that so many tell nothing: what scorers need was imported then
 WORTH_S = 1.0  # less is judged sooner than workers start
-LEAST_S = 0.002  # of one answer: to hand it over, and to take its scores back, costs a part of that
-MOST_FAILURES = 3  # one after the other: what workers cannot judge then is left to this process
+LEAST_S = 0.002  # of one answer: to hand it over and take its scores back costs a fifth of that, in this process
+MOST_FAILURES = 3  # one after the other: then workers are given up
 
 
 class Gauge:
