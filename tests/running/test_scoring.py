@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import re
+import signal
 import time
 
 import pytest
@@ -305,7 +306,7 @@ def test_what_is_recorded_when_a_run_is_stopped_is_gone_on_with(suite, run, tmp_
     def stop(result, done, total):
         told.append(result.key)
         if done == N // 2:
-            raise KeyboardInterrupt
+            signal.raise_signal(signal.SIGINT)
 
     run(suite(), workers=False)
     with pytest.raises(KeyboardInterrupt):

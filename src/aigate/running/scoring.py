@@ -173,9 +173,15 @@ class Scoring:
             return {}
         self._failures = 0
         for metric, (_score, waited) in zip(metrics, told, strict=True):
-            if waited and self._away.pop(metric, None) and not self._away:
-                self.close()
+            if waited:
+                self._keep(metric)
         return {metric: score for metric, (score, _waited) in zip(metrics, told, strict=True)}
+
+    def _keep(self, metric: str) -> None:
+        """Have a scorer judge here from now on."""
+        self._away.pop(metric, None)
+        if not self._away:
+            self.close()
 
 
 class _Watched:
