@@ -353,6 +353,21 @@ def test_workers_are_worth_it_where_the_rest_takes_long(monkeypatch, each_s, lef
         assert gauge.each_s == pytest.approx(each_s)
 
 
+def test_scorers_that_take_no_time_are_sent_nowhere(monkeypatch):
+    monkeypatch.setattr(scoring, "cores", lambda: 2)
+    settings = ScorerSettings("exact_match")
+    scorer, found = make_scorer(settings), Scoring({"exact_match": settings}, left=10**9)
+
+    async def judge_many():
+        for _ in range(5 * scoring.FIRST):
+            scores = await found.judged([scorer], Sample("a", "b", reference="c"), Response("c"))
+            assert scores == {"exact_match": scorer.score(Sample("a", "b", reference="c"), Response("c"))}
+
+    asyncio.run(judge_many())
+    assert found._workers is None
+    assert found._gauge.each_s > 0.0  # it was looked at
+
+
 def test_what_the_first_answers_import_does_not_count(monkeypatch):
     monkeypatch.setattr(scoring, "cores", lambda: 2)
     gauge = Gauge(10_000, least_s=0.002)

@@ -6,9 +6,10 @@ these make the scorers anew from their settings and judge. Recorded answers go t
 start in time, and no latency has our own work in it. A run has few answers under way at any time, so few wait here.
 
 These stay in this process: a scorer that asks a judge, or waits for anything else, since it lets the loop go on, and
-many of its calls are under way at once, where a worker makes one after the other; a model on this machine, which has a
-thread of its own and is loaded once, not once for each worker (recorded answers, which nothing waits for, are judged
-with one in each); a scorer that a worker cannot make, or makes differently.
+many of its calls are under way at once, where a worker makes one after the other; a model on this machine
+(`LocalScorer`), which has a thread of its own and is loaded once, not once for each worker (where all answers are
+recorded, each worker has one: there is no loop to be kept free); a scorer that a worker cannot make, or makes
+differently.
 
 What comes of an answer is what would come of it here. Where a worker gives no score, for whatever reason (it was
 killed, the scorer ended it, cancelled its task, or gave what cannot be sent), the answer is judged here.
