@@ -2,10 +2,12 @@
 
 import operator
 import os
+import pickle
 import signal
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,7 @@ import pytest
 from aigate.core.json_text import JsonDefectError, strict_json
 from aigate.core.version import VersionId
 from aigate.errors import UsageError
-from aigate.workers import WorkerLostError, Workers
+from aigate.workers import WorkerLostError, Workers, WorkerThreads
 
 
 @pytest.mark.parametrize("count", [0, 1, 2])
@@ -86,6 +88,51 @@ def test_what_a_job_prints_does_not_stand_among_the_results(capfd):
     with Workers(1) as workers:
         assert list(workers.map(print, [("told",), ("again",)])) == [None, None]
     assert capfd.readouterr() == ("", "told\nagain\n")
+
+
+def test_jobs_of_threads_begin_in_order_and_each_has_its_own_result():
+    with closing(WorkerThreads(2)) as workers:
+        jobs = [workers.submit(operator.mul, number, 3) for number in range(40)]
+        assert [job.result() for job in jobs] == [number * 3 for number in range(40)]
+        assert {workers.submit(os.getpid).result() for _ in range(20)} <= {
+            one._process.pid for one in workers._workers if one._process
+        }
+
+
+def test_a_job_that_takes_long_holds_up_its_own_worker_alone():
+    with closing(WorkerThreads(2)) as workers:
+        slow = workers.submit(time.sleep, 600)
+        assert [workers.submit(abs, -number).result() for number in range(9)] == list(range(9))
+        assert not slow.done()
+
+
+def test_a_lost_worker_of_a_thread_is_started_anew():
+    with closing(WorkerThreads(1)) as workers:
+        pid = workers.submit(os.getpid).result()
+        with pytest.raises(WorkerLostError, match="signal 9"):
+            workers.submit(os.kill, pid, signal.SIGKILL).result()
+        assert workers.submit(os.getpid).result() != pid
+
+
+def test_what_cannot_be_sent_or_taken_back_is_told_and_the_worker_goes_on():
+    with closing(WorkerThreads(1)) as workers:
+        for job in (workers.submit(abs, lambda: 1), workers.submit(int, "x"), workers.submit(memoryview, b"")):
+            with pytest.raises((AttributeError, TypeError, ValueError, RuntimeError, pickle.PicklingError)):
+                job.result()
+        assert workers.submit(abs, -1).result() == 1
+
+
+def test_closing_ends_what_threads_wait_for_and_what_has_not_begun():
+    workers = WorkerThreads(1)
+    pid = workers.submit(os.getpid).result()
+    jobs = [workers.submit(time.sleep, 600) for _ in range(3)]
+    workers.close()
+    for job in jobs:
+        with pytest.raises(WorkerLostError):
+            job.result()
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+    workers.close()  # once more does nothing
 
 
 def _pid(workers):

@@ -22,11 +22,14 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from types import TracebackType
-from typing import IO, Any, Self, TypeVar
+from typing import IO, TYPE_CHECKING, Any, Self, TypeVar
 
 from aigate.errors import CannotJudgeError
 
-__all__ = ["WorkerLostError", "Workers", "cores", "serve"]
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+__all__ = ["WorkerLostError", "WorkerThreads", "Workers", "cores", "serve"]
 
 R = TypeVar("R")
 
@@ -57,7 +60,7 @@ class Workers:
     """
 
     def __init__(self, count: int | None = None) -> None:
-        self._workers = [_Worker() for _ in range(min(MOST_WORKERS, cores()) if count is None else count)]
+        self._workers = _not_started(count)
 
     @classmethod
     def for_bytes(cls, size: int) -> Workers:
@@ -108,6 +111,55 @@ class Workers:
                 self.close()
 
 
+class WorkerThreads:
+    """A few worker processes for an event loop, which goes on while they work: each is waited for by a thread.
+
+    Jobs begin in the order in which they were given, each at the first worker that is idle. A worker is started when a
+    job comes to it; one that was lost is started anew for its next job.
+
+    Args:
+        count: How many. Default: one for each processor, up to 4.
+    """
+
+    def __init__(self, count: int | None = None) -> None:
+        from concurrent.futures import ThreadPoolExecutor  # who only reads files needs none
+
+        self._workers = _not_started(count)
+        self._idle: queue.SimpleQueue[_Worker] = queue.SimpleQueue()
+        for worker in self._workers:
+            self._idle.put(worker)
+        self._threads = ThreadPoolExecutor(len(self._workers), "aigate-worker")
+
+    def submit(self, function: Callable[..., R], *arguments: Any) -> Future[R]:
+        """Have a function called; it must be importable by name, and what it takes, gives and raises be picklable.
+
+        Returns:
+            What comes of it. A worker that died, or was ended by `close`, raises `WorkerLostError` there.
+        """
+        return self._threads.submit(self._called, function, arguments)
+
+    def close(self) -> None:
+        """End the workers, whatever they are doing. Nothing may be submitted afterwards."""
+        for worker in self._workers:
+            worker.kill()
+        self._threads.shutdown()
+        for worker in self._workers:
+            worker.end()
+
+    def _called(self, function: Callable[..., R], arguments: tuple[Any, ...]) -> R:
+        worker = self._idle.get()
+        try:
+            worker.send(function, arguments)
+            found: R = worker.receive()
+            return found
+        finally:
+            self._idle.put(worker)
+
+
+def _not_started(count: int | None) -> list[_Worker]:
+    return [_Worker() for _ in range(min(MOST_WORKERS, cores()) if count is None else count)]
+
+
 class _Worker:
     """One process, started when it is needed.
 
@@ -118,6 +170,7 @@ class _Worker:
     def __init__(self) -> None:
         self.held = 0
         self._process: subprocess.Popen[bytes] | None = None
+        self._starting, self._over = threading.Lock(), False
 
     def send(self, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
         message = pickle.dumps((function, arguments), protocol=5)
@@ -149,17 +202,20 @@ class _Worker:
         with process:  # closes the pipes and waits
             pass
 
+    def kill(self) -> None:
+        """End the process while another thread waits for it: there it is lost. None is started any more."""
+        with self._starting:
+            self._over, process = True, self._process
+        if process is not None:
+            process.kill()
+
     def _running(self) -> subprocess.Popen[bytes]:
-        if self._process is None:
-            self._process = subprocess.Popen(  # noqa: S603 - this very interpreter
-                [sys.executable, "-c", PROGRAM, *sys.path],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                bufsize=0,
-                process_group=0,  # Ctrl-C is for the parent, which ends its workers
-            )
-            _widen(self._process.stdin, self._process.stdout)
-        return self._process
+        with self._starting:
+            if self._over:
+                raise WorkerLostError("a worker process was ended before it had done its work", hint="run it again")
+            if self._process is None:
+                self._process = _started()
+            return self._process
 
     def _lost(self) -> WorkerLostError:
         assert self._process is not None  # noqa: S101 - for the type checker: the caller used it
@@ -169,6 +225,18 @@ class _Worker:
         return WorkerLostError(
             f"a worker process ended in the middle of its work ({why})", hint="is there enough memory? run it again"
         )
+
+
+def _started() -> subprocess.Popen[bytes]:
+    process = subprocess.Popen(  # noqa: S603 - this very interpreter
+        [sys.executable, "-c", PROGRAM, *sys.path],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        bufsize=0,
+        process_group=0,  # Ctrl-C is for the parent, which ends its workers
+    )
+    _widen(process.stdin, process.stdout)
+    return process
 
 
 def serve() -> None:

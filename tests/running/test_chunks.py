@@ -5,6 +5,7 @@ import os
 import signal
 import time
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
@@ -16,7 +17,7 @@ from aigate.goldens import jsonlines
 from aigate.goldens.samples import StoredSamples
 from aigate.goldens.suite import load_suite
 from aigate.providers.replay import StoredAnswers, load_recorded
-from aigate.running import chunks, evaluation
+from aigate.running import chunks, evaluation, scoring
 from aigate.running.evaluation import evaluate
 from aigate.scorers.base import ScorerSettings, make_scorer
 from aigate.storing.runs import load_run
@@ -68,8 +69,13 @@ def folder(tmp_path):
 
 @pytest.fixture
 def small_chunks(monkeypatch):
-    for name, value in {"FIRST": 16, "AT_ONCE": 64, "cores": lambda: 2}.items():
-        monkeypatch.setattr(chunks, name, value)
+    for module, name, value in (
+        (chunks, "FIRST", 16),
+        (chunks, "AT_ONCE", 64),
+        (scoring, "FIRST", 16),
+        (scoring, "cores", lambda: 2),
+    ):
+        monkeypatch.setattr(module, name, value)
 
 
 def result_lines(path):
@@ -89,7 +95,7 @@ def test_lines_and_verdict_are_those_of_the_engine(folder, tmp_path, monkeypatch
     counts = {outcome for outcome, count in whole.ledger.counts.items() if count}
     kinds = {Outcome.PROVIDER_ERROR, Outcome.INFRASTRUCTURE_ERROR, Outcome.TRUNCATED, Outcome.JUDGE_ERROR}
     assert counts == {Outcome.SCORED, *kinds}
-    monkeypatch.setattr(chunks, "WORTH_S", -1.0 if pooled else 1e9)
+    monkeypatch.setattr(scoring, "WORTH_S", -1.0 if pooled else 1e9)
     monkeypatch.setattr(jsonlines, "LARGE_BYTES", 1 if large else 1 << 30)
     suite = load_suite(folder)
     assert isinstance(suite.samples, StoredSamples) is large
@@ -117,7 +123,7 @@ def test_lines_and_verdict_are_those_of_the_engine(folder, tmp_path, monkeypatch
 
 
 def test_a_lost_worker_ends_the_run_and_what_was_written_is_gone_on_with(folder, tmp_path, monkeypatch, small_chunks):
-    monkeypatch.setattr(chunks, "WORTH_S", -1.0)
+    monkeypatch.setattr(scoring, "WORTH_S", -1.0)
     started = []
 
     class Watched(Workers):
@@ -149,7 +155,7 @@ def test_a_lost_worker_ends_the_run_and_what_was_written_is_gone_on_with(folder,
 
 
 def test_ctrl_c_ends_workers_and_leaves_a_run_to_go_on_with(folder, tmp_path, monkeypatch, small_chunks):
-    monkeypatch.setattr(chunks, "WORTH_S", -1.0)
+    monkeypatch.setattr(scoring, "WORTH_S", -1.0)
 
     def stop(result, done, total):
         if done == 300:
@@ -166,7 +172,7 @@ def test_slow_scorers_are_given_to_workers_and_fast_ones_are_not(folder, tmp_pat
     made = Counter()
     monkeypatch.setattr(chunks, "Workers", lambda: made.update(["workers"]) or Workers())
     with monkeypatch.context() as patched:
-        patched.setattr(chunks, "WORTH_S", 60.0)
+        patched.setattr(scoring, "WORTH_S", 60.0)
         run(folder, tmp_path / "fast.jsonl")
     assert not made
     judged, slow = chunks._judged, []
@@ -182,11 +188,12 @@ def test_slow_scorers_are_given_to_workers_and_fast_ones_are_not(folder, tmp_pat
 
 
 def test_a_worker_that_makes_another_scorer_judges_nothing():
-    recipe = json.dumps([ScorerSettings("exact_match").to_dict()])
-    specs = chunks._specs([make_scorer(ScorerSettings("exact_match"))])
-    assert chunks._scorers(recipe, specs)[0].spec.metric == "exact_match"
+    settings = ScorerSettings("exact_match")
+    spec = scoring.spec_text(make_scorer(settings))
+    recipe = chunks._Recipe((settings.to_json(),), (spec,), None)
+    assert chunks._scorers(recipe)[0].spec.metric == "exact_match"
     with pytest.raises(CannotJudgeError, match="other scorers"):
-        chunks._scorers(recipe, specs.replace("exact_match", "exact_match_2"))
+        chunks._scorers(replace(recipe, specs=(spec.replace("exact_match", "exact_match_2"),)))
 
 
 def test_a_deadline_is_kept_by_the_engine(folder, tmp_path):
@@ -210,6 +217,6 @@ def test_a_model_in_the_suite_s_folder_is_found_by_workers(folder, tmp_path, mon
     (folder / "suite.toml").write_text(TOML.replace('"exact_match", {', '{ scorer = "entailment", model = "nli" }, {'))
     suite = (folder / "suite.toml").read_text().replace('metric = "exact_match"', 'metric = "entailment"')
     (folder / "suite.toml").write_text(suite)
-    monkeypatch.setattr(chunks, "WORTH_S", -1.0)
+    monkeypatch.setattr(scoring, "WORTH_S", -1.0)
     found = run(folder, tmp_path / "chunks.jsonl")
     assert len(found.results) == 2 * N

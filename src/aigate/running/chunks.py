@@ -1,19 +1,17 @@
 """Recorded answers, judged chunk by chunk: where nothing is asked, worker processes judge and write lines down.
 
 The lines are those that the engine would write, in the order of the suite, one repeat after the other. A few chunks are
-judged here, to see how long one takes; where the rest takes longer than workers need to start, each of these makes the
-scorers anew and takes chunks. An answer that a scorer fails on is a judge error, as always; a worker that is lost ends
-the run, and what was written before stays written.
+judged here, to see how long one takes (`aigate.running.scoring.Gauge`); where the rest takes longer than workers need
+to start, each of these makes the scorers anew and takes chunks. An answer that a scorer fails on is a judge error, as
+always; a worker that is lost ends the run, and what was written before stays written.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
 
 from aigate.core.columns import columns_of
 from aigate.core.digest import RAW_BYTES
@@ -27,16 +25,15 @@ from aigate.goldens.samples import StoredSamples
 from aigate.providers.replay import ReplayProvider, StoredAnswers, response_in
 from aigate.running.engine import Plan
 from aigate.running.prices import Price, priced
+from aigate.running.scoring import FIRST, Gauge, loop_of_worker, scorer_from, spec_text
 from aigate.running.settle import settle
-from aigate.scorers.base import Scorer, ScorerSettings, make_scorer
-from aigate.workers import Workers, cores
+from aigate.scorers.base import Scorer, ScorerSettings
+from aigate.workers import Workers
 
 __all__ = ["is_judged_in_chunks", "judge_in_chunks"]
 
-FIRST, AT_ONCE = 128, 2_048  # answers of a chunk that is judged here, and at most of one that a worker judges
-WARMED_UP = 1  # chunks before the first one that tells how long one takes: what scorers need was imported then
+AT_ONCE = 2_048  # answers of a chunk that a worker judges, at most; one that is judged here has FIRST
 CHUNK_S = 0.5  # about so long a worker may take for one
-WORTH_S = 1.0  # less is judged sooner than workers start
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,20 +41,20 @@ class _Recipe:
     """What a worker judges with.
 
     Attributes:
-        scorers: JSON: what each scorer is made from.
-        specs: JSON: what each of them must be.
+        scorers: What each scorer is made from: JSON.
+        specs: What each of them must be: JSON.
         price: What the model costs.
     """
 
-    scorers: str
-    specs: str
+    scorers: tuple[str, ...]
+    specs: tuple[str, ...]
     price: Price | None
 
     @classmethod
     def of(cls, plan: Plan, settings: Sequence[ScorerSettings]) -> _Recipe | None:
         """That of a plan; None where an option of a scorer is no JSON, so that only this process can judge."""
         try:
-            return cls(json.dumps([each.to_dict() for each in settings]), _specs(plan.scorers), plan.price)
+            return cls(tuple(each.to_json() for each in settings), tuple(map(spec_text, plan.scorers)), plan.price)
         except TypeError:
             return None
 
@@ -84,15 +81,15 @@ async def judge_in_chunks(
         asyncio.CancelledError: The run was stopped.
     """
     source, size = _Source(plan), FIRST
-    recipe, left = _Recipe.of(plan, settings), len(plan.samples) * plan.repeats - len(plan.done)
+    recipe, gauge = _Recipe.of(plan, settings), Gauge(len(plan.samples) * plan.repeats - len(plan.done))
     parts = source.parts(lambda: size)
-    for number, part in enumerate(parts):
+    for part in parts:
         started_s = time.perf_counter()
         record(await _judged(part, plan.scorers, plan.price))
-        took_s, left = (time.perf_counter() - started_s) / FIRST, left - FIRST
+        gauge.note(time.perf_counter() - started_s, FIRST)
         await asyncio.sleep(0)  # Ctrl-C is heard here
-        if number >= WARMED_UP and took_s * left > WORTH_S and recipe is not None and cores() > 1:
-            size = max(1, min(AT_ONCE, int(CHUNK_S / took_s)))
+        if recipe is not None and gauge.worth_workers:
+            size = max(1, min(AT_ONCE, int(CHUNK_S / gauge.each_s)))
             break
     else:
         return
@@ -182,7 +179,7 @@ class _Source:
 
 def _judge_part(recipe: _Recipe, part: _Part) -> EncodedBlock:
     """In a worker."""
-    return _runner().run(_judged(part, _scorers(recipe.scorers, recipe.specs), recipe.price))
+    return loop_of_worker().run(_judged(part, _scorers(recipe), recipe.price))
 
 
 async def _judged(part: _Part, scorers: Sequence[Scorer], price: Price | None) -> EncodedBlock:
@@ -204,22 +201,11 @@ async def _result(sample: Sample, repeat: int, response: Response, scorers: Sequ
         ) from None
 
 
-@cache
-def _runner() -> asyncio.Runner:
-    """One event loop for all chunks of a worker: a scorer may hold on to it."""
-    return asyncio.Runner()
-
-
-@cache
-def _scorers(made_from: str, specs: str) -> tuple[Scorer, ...]:
-    scorers = tuple(make_scorer(ScorerSettings.from_dict(row)) for row in json.loads(made_from))
-    if _specs(scorers) != specs:
+def _scorers(recipe: _Recipe) -> tuple[Scorer, ...]:
+    scorers = tuple(map(scorer_from, recipe.scorers))
+    if tuple(map(spec_text, scorers)) != recipe.specs:
         raise CannotJudgeError(
             "a worker process makes other scorers than the run has",
             hint="is another version of a scorer's package found first on sys.path?",
         )
     return scorers
-
-
-def _specs(scorers: Sequence[Scorer]) -> str:
-    return json.dumps([scorer.spec.to_dict() for scorer in scorers], sort_keys=True)

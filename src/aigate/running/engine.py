@@ -35,8 +35,9 @@ from aigate.running.limiter import CircuitBreaker, Limiter
 from aigate.running.prices import Price, priced
 from aigate.running.queue import TaskQueue
 from aigate.running.schedule import Task, not_asked, schedule
-from aigate.running.settle import settle
-from aigate.scorers.base import Scorer
+from aigate.running.scoring import Scoring
+from aigate.running.settle import judged_here, settle
+from aigate.scorers.base import Scorer, ScorerSettings
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -145,6 +146,7 @@ class Means:
         budget: Caps on calls, tokens and cost; None for none.
         journal: Answers already paid for; None for none.
         judging: The judges; None where no scorer asks one.
+        scoring: Has scorers that hold up the event loop judge elsewhere; None: all of them judge here.
     """
 
     limiter: Limiter
@@ -152,10 +154,25 @@ class Means:
     budget: Budget | None = None
     journal: Journal | None = None
     judging: Judging | None = None
+    scoring: Scoring | None = None
 
     @classmethod
-    def of(cls, plan: Plan, *, budget: Budget | None = None, journal: Journal | None = None) -> Means:
-        """The means that a plan asks for."""
+    def of(
+        cls,
+        plan: Plan,
+        *,
+        budget: Budget | None = None,
+        journal: Journal | None = None,
+        scorers: Sequence[ScorerSettings] = (),
+    ) -> Means:
+        """The means that a plan asks for.
+
+        Args:
+            plan: The plan.
+            budget: Its caps.
+            journal: Where its answers are kept.
+            scorers: What each of its scorers was made from; empty: none of them is made anew elsewhere.
+        """
         limiter = Limiter(
             concurrency=plan.concurrency,
             requests_per_minute=plan.requests_per_minute,
@@ -171,7 +188,11 @@ class Means:
                 plan.judges, budget=budget, journal=journal, random=plan.random, sleep=plan.sleep, clock=plan.clock
             )
         breaker = CircuitBreaker(concurrency=plan.concurrency)
-        return cls(limiter, breaker, None if is_offline(plan.provider) else budget, journal, judging)
+        scoring = None
+        if scorers:
+            made_from = {made.spec.metric: settings for made, settings in zip(plan.scorers, scorers, strict=True)}
+            scoring = Scoring(made_from, left=len(plan.samples) * plan.repeats - len(plan.done))
+        return cls(limiter, breaker, None if is_offline(plan.provider) else budget, journal, judging, scoring)
 
     @property
     def hopeless(self) -> str:
@@ -179,7 +200,9 @@ class Means:
         return self.breaker.reason or ("" if self.judging is None else self.judging.hopeless)
 
     async def aclose(self) -> None:
-        """Give back the judges' connections."""
+        """End workers that judge, and give back the judges' connections."""
+        if self.scoring is not None:
+            self.scoring.close()
         if self.judging is not None:
             await self.judging.aclose()
 
@@ -226,8 +249,10 @@ async def run_plan(plan: Plan, record: Record, means: Means | None = None) -> Ma
     except BaseExceptionGroup as errors:  # callers see the error, not a group
         raise errors.exceptions[0] from None
     finally:
-        await plan.provider.aclose()
-        await means.aclose()
+        try:
+            await plan.provider.aclose()
+        finally:
+            await means.aclose()
     _require_whole(pool, means.hopeless)
     for task in queue.never_started():
         record(not_asked(task, queue.closed_by or Outcome.EARLY_STOP), task.sample)
@@ -315,6 +340,7 @@ async def _settled(plan: Plan, means: Means, queue: TaskQueue, task: Task, respo
         plan.scorers,
         means.judging,
         time_left_s=lambda: queue.time_left_s(plan.sample_deadline_s),
+        judges_own=judged_here if means.scoring is None else means.scoring.judged,
     )
 
 

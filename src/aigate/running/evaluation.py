@@ -436,10 +436,12 @@ def execute(
             done=writer.kept_keys,
             answered=writer.answered,
         )
-        means = Means.of(plan, budget=conditions.budget, journal=journal)
+        made_from = scorer_settings_of(conditions.suite)
+        scorers = made_from if conditions.engine is None else ()
+        means = Means.of(plan, budget=conditions.budget, journal=journal, scorers=scorers)
         with _loaded_meanwhile(plan, needed_later):
             execution = _Execution(plan, means, writer, conditions.settled, progress, looked)
-            anchors = run_to_end(execution.run(conditions.engine, scorer_settings_of(conditions.suite)))
+            anchors = run_to_end(execution.run(conditions.engine, made_from))
         return writer.close_run(finished_at=utc_now(), judge_anchors=anchors)
 
 

@@ -29,7 +29,7 @@ from aigate.running.asking import attempt
 from aigate.running.engine import Plan
 from aigate.running.prices import Price, priced
 from aigate.running.provenance import code_digest, library_versions
-from aigate.running.settle import judged
+from aigate.running.settle import judged_here
 from aigate.scorers.base import Scorer, ScorerSettings, make_scorer
 
 __all__ = ["Hands", "OnDask", "Recipe", "identity_of", "is_judged_by_workers", "recipe_of"]
@@ -233,10 +233,7 @@ class Hands:
         return {"scores": await self._judged(sample, response)}
 
     async def _judged(self, sample: Sample, response: Response) -> dict[str, Any]:
-        async def judge() -> dict[str, ScoreOrNot]:
-            return {scorer.spec.metric: await judged(scorer, sample, response) for scorer in self._scorers}
-
-        found = await asyncio.wrap_future(self._judging.start(judge()))
+        found = await asyncio.wrap_future(self._judging.start(judged_here(self._scorers, sample, response)))
         return {metric: score.to_dict() for metric, score in found.items() if not _outside(score)}
 
 

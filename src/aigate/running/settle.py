@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from aigate.core.digest import json_line
@@ -25,7 +25,15 @@ from aigate.scorers.base import JudgedScorer, Scorer, asks_a_judge
 if TYPE_CHECKING:
     from aigate.running.judging import Judging
 
-__all__ = ["judged", "settle"]
+__all__ = ["JudgesOwn", "judged", "judged_here", "settle"]
+
+JudgesOwn = Callable[[Sequence[Scorer], Sample, Response], Awaitable[dict[str, ScoreOrNot]]]
+"""What scorers that ask no model say of one response, by metric, in their order."""
+
+
+async def judged_here(scorers: Sequence[Scorer], sample: Sample, response: Response) -> dict[str, ScoreOrNot]:
+    """What some scorers say of one response, by metric: one after the other, in this process."""
+    return {scorer.spec.metric: await judged(scorer, sample, response) for scorer in scorers}
 
 
 async def settle(
@@ -36,6 +44,7 @@ async def settle(
     judging: Judging | None = None,
     *,
     time_left_s: Callable[[], float] = lambda: math.inf,
+    judges_own: JudgesOwn = judged_here,
 ) -> Result:
     """Judge one response.
 
@@ -49,6 +58,7 @@ async def settle(
         scorers: Every scorer of the run; each gets one entry in the result.
         judging: The judges; needed where a scorer asks one.
         time_left_s: Seconds that judging may still take.
+        judges_own: Has the scorers judge that ask no model.
 
     Returns:
         The result with its outcome; never raises for anything a scorer or a response does.
@@ -59,7 +69,7 @@ async def settle(
         UsageError: A judge cannot be asked like this at all.
     """
     own = [scorer for scorer in scorers if not asks_a_judge(scorer)]
-    scores = {scorer.spec.metric: await judged(scorer, sample, response) for scorer in own}
+    scores = await judges_own(own, sample, response)
     outcome = _outcome(response, scores.values())
     uses: dict[str, JudgeUse] = {}
     if len(own) < len(scorers):

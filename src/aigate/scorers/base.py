@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -220,6 +221,14 @@ class ScorerSettings:
     def from_dict(cls, row: Mapping[str, Any]) -> Self:
         """The inverse of `to_dict`."""
         return cls(**{**row, "folder": Path(row.get("folder", "."))})
+
+    def to_json(self) -> str:
+        """`to_dict` as text.
+
+        Raises:
+            TypeError: An option is no JSON.
+        """
+        return json.dumps(self.to_dict())
 
     def needed_judge(self) -> Judge:
         """The judge.

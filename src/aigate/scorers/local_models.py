@@ -5,7 +5,8 @@ is an error that says how to get it, so that no run depends on a network or on w
 that a model brings along is never run. The digest of the files stands in the run: other weights under the same name are
 another scorer.
 
-Models run in one thread of their own, one call at a time, so that answers are asked for meanwhile.
+Models run in one thread of their own, one call at a time, so that answers are asked for meanwhile: there is no worker
+process in a live run that would load them once more.
 """
 
 from __future__ import annotations
