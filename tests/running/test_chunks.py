@@ -17,7 +17,7 @@ from aigate.goldens import jsonlines
 from aigate.goldens.samples import StoredSamples
 from aigate.goldens.suite import load_suite
 from aigate.providers.replay import StoredAnswers, load_recorded
-from aigate.running import chunks, evaluation, scoring
+from aigate.running import chunks, scoring
 from aigate.running.evaluation import evaluate
 from aigate.scorers.base import ScorerSettings, make_scorer
 from aigate.storing.runs import load_run
@@ -90,7 +90,7 @@ def run(folder, out, **options):
 @pytest.mark.parametrize("pooled", [False, True])
 def test_lines_and_verdict_are_those_of_the_engine(folder, tmp_path, monkeypatch, small_chunks, large, pooled):
     with monkeypatch.context() as patched:
-        patched.setattr(evaluation, "is_judged_in_chunks", lambda plan: False)
+        patched.setattr(chunks, "is_judged_in_chunks", lambda plan: False)
         whole = run(folder, tmp_path / "engine.jsonl")
     counts = {outcome for outcome, count in whole.ledger.counts.items() if count}
     kinds = {Outcome.PROVIDER_ERROR, Outcome.INFRASTRUCTURE_ERROR, Outcome.TRUNCATED, Outcome.JUDGE_ERROR}
@@ -148,7 +148,7 @@ def test_a_lost_worker_ends_the_run_and_what_was_written_is_gone_on_with(folder,
     done = []
     whole = run(folder, out, resume=True, progress=lambda result, *_: done.append(result.key))
     assert 2 * N - kept <= len(done) < 2 * N
-    monkeypatch.setattr(evaluation, "is_judged_in_chunks", lambda plan: False)
+    monkeypatch.setattr(chunks, "is_judged_in_chunks", lambda plan: False)
     engine = run(folder, tmp_path / "engine.jsonl")
     assert sorted(result_lines(out)) == sorted(result_lines(tmp_path / "engine.jsonl"))
     assert whole.ledger == engine.ledger
@@ -202,7 +202,7 @@ def test_a_deadline_is_kept_by_the_engine(folder, tmp_path):
 
 
 def test_a_recorded_timeout_is_not_asked_for_again(folder, monkeypatch):
-    monkeypatch.setattr(evaluation, "is_judged_in_chunks", lambda plan: False)
+    monkeypatch.setattr(chunks, "is_judged_in_chunks", lambda plan: False)
     assert {result.response.attempts for result in run(folder, None).results} == {1}
 
 

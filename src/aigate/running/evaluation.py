@@ -29,7 +29,6 @@ from aigate.goldens.suite import Suite, load_suite
 from aigate.providers.base import Provider, ProviderSettings, has_journal_identity, is_local, is_offline, make_provider
 from aigate.running.asking import RetryPolicy
 from aigate.running.budget import Budget, Caps
-from aigate.running.chunks import is_judged_in_chunks, judge_in_chunks
 from aigate.running.engine import Means, Plan, run_plan
 from aigate.running.judges import JudgeChoices, judge_plans, scorer_settings_of, scorers_of
 from aigate.running.prices import Price, find_price
@@ -522,17 +521,24 @@ class _Execution:
     async def run(self, engine: DaskEngine | None, scorers: Sequence[ScorerSettings]) -> Mapping[str, AnchorsJudged]:
         """Ask everything, or what of it is needed; gives what judges said of labelled answers."""
         anchors: Mapping[str, AnchorsJudged] = {}
-        if engine is None and is_judged_in_chunks(self._plan):
-            await judge_in_chunks(self._plan, scorers, self._record_block)
-        elif engine is None:
-            anchors = await run_plan(self._plan, self._record, self._means)
-        else:
+        if engine is not None:
             from aigate.running.distributed import run_on_dask
 
             anchors = await run_on_dask(self._plan, self._record, self._means, engine)
+        elif not is_offline(self._plan.provider) or not await self._run_in_chunks(scorers):
+            anchors = await run_plan(self._plan, self._record, self._means)
         if self._ended_at is not None:
             self._tell(self._ended_at, settled=True)
         return anchors
+
+    async def _run_in_chunks(self, scorers: Sequence[ScorerSettings]) -> bool:
+        """Judge recorded answers in chunks; False where they must be judged one by one, and nothing was done."""
+        from aigate.running.chunks import is_judged_in_chunks, judge_in_chunks
+
+        if not is_judged_in_chunks(self._plan):
+            return False
+        await judge_in_chunks(self._plan, scorers, self._record_block)
+        return True
 
     def _record_block(self, block: EncodedBlock) -> None:
         self._writer.add_block(block)
