@@ -180,7 +180,8 @@ def _refuse_lowered(policy: Policy, candidate: Run, found: Chosen) -> None:
     from aigate.gating.checks.min_score import MinScore
 
     if lowered := [check.lowered_from for check in policy.checks if isinstance(check, MinScore) and check.lowered_from]:
-        told = f"--threshold {found['threshold']:g} is lower than the {lowered[0]:g} of {found.suite.name}"
+        origin, threshold = found.settings["threshold"].origin, found["threshold"]
+        told = f"{origin}: {threshold:g} is lower than the {lowered[0]:g} of {found.suite.name}"
         raise BaselineError(
             f"{candidate.source}: not promoted: {told}", hint="lower it in suite.toml, where it is reviewed"
         )

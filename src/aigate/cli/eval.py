@@ -19,10 +19,10 @@ from aigate.cli.options import (
     add_judge,
     add_pace,
     add_suite,
+    baseline_in_force,
     chosen,
     judge_choices,
     named_anchor,
-    named_baseline,
     policy_in_force,
     report_file,
 )
@@ -353,7 +353,7 @@ def _option(text: str) -> tuple[str, Any]:
 
 def _baseline(found: Chosen, context: Context) -> Run | None:
     """The baseline, where there is one: prompts and provider versions are held against it whatever the policy says."""
-    run = named_baseline(found, found["baseline"], explicit=found.asked_for("baseline"))
+    run = baseline_in_force(found)
     if run is None and found.given("baseline"):
         told = f"{found.settings['baseline'].origin} names the baseline '{found['baseline']}', which does not exist"
         _note(told, context)
