@@ -148,8 +148,34 @@ def test_a_lost_baseline_fails_every_test(suites):
     (folder / "baselines" / "main.jsonl").unlink()
     result = suites.run(collect=True)
     result.assert_outcomes(failed=7)
-    result.stdout.fnmatch_lines(["*baseline 'main' is lost*"])
+    result.stdout.fnmatch_lines(["*faq: rules*", "*baseline 'main' is lost*", "  next: *"])
+    result.stdout.fnmatch_lines(["*faq: min-score[[]correct[]]*", f"not judged: see {HERE}::rules"])
+    assert result.stdout.str().count("is lost") == 1
+    assert result.outlines.count(f"not judged: see {HERE}::rules") == 6
     assert "Traceback" not in result.stdout.str()
+
+
+def test_the_first_test_that_runs_tells_why_nothing_was_judged(suites):
+    folder = suites.write()
+    (folder / "baselines" / "main.jsonl").unlink()
+    result = suites.run("-k", "must-pass", collect=True)
+    result.assert_outcomes(failed=4, deselected=3)
+    result.stdout.fnmatch_lines(["*faq: must-pass[[]safety[]]*", "*baseline 'main' is lost*"])
+    assert result.outlines.count(f"not judged: see {HERE}::must-pass[safety]") == 3
+
+
+def test_why_a_tag_was_not_judged_is_told_once(suites):
+    folder = suites.write(promoted=False)
+    toml = (folder / "suite.toml").read_text().replace('"recorded:correct"', '"recorded:correct", "exact_match"')
+    (folder / "suite.toml").write_text(toml.replace('"safety", metric = "correct"', '"safety", metric = "exact_match"'))
+    rows = (folder / "samples.jsonl").read_text().replace(', "reference": "answer 59 is right"', "")
+    (folder / "samples.jsonl").write_text(rows)
+    result = suites.run("-k", "must-pass", collect=True)
+    result.assert_outcomes(failed=4, deselected=3)
+    result.stdout.fnmatch_lines(
+        ["*faq: must-pass[[]safety[]]*", "*s59 tagged 'safety' cannot be judged by exact_match"]
+    )
+    assert result.outlines.count(f"not judged: see {HERE}::must-pass[safety]") == 3
 
 
 def test_an_inconclusive_verdict_fails(suites):
