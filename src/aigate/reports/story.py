@@ -139,7 +139,13 @@ class Story:
 
 
 def tell(
-    verdict: Verdict, candidate: Run, baseline: Run | None = None, *, shown: int = SHOWN, decided: bool = True
+    verdict: Verdict,
+    candidate: Run,
+    baseline: Run | None = None,
+    *,
+    shown: int = SHOWN,
+    decided: bool = True,
+    unmoved: bool = False,
 ) -> Story:
     """The story of a verdict.
 
@@ -149,13 +155,14 @@ def tell(
         baseline: The run it was held against.
         shown: How many samples to show with their answers.
         decided: False for a mere comparison: then there is no verdict in the headline and no next step.
+        unmoved: Samples that are as bad as before follow those that moved.
     """
     deciding = _deciding(verdict)
     named = [(check, moved) for check in deciding for moved in check.moved]
+    news = [(check, moved) for check, moved in named if moved.baseline is None or moved.baseline != moved.candidate]
     unique: dict[str, tuple[CheckOutcome, Moved]] = {}
-    for check, moved in named:
-        if moved.baseline is None or moved.baseline != moved.candidate:  # as bad as before is not news
-            unique.setdefault(moved.sample_id, (check, moved))
+    for check, moved in (*news, *(named if unmoved else ())):
+        unique.setdefault(moved.sample_id, (check, moved))
     causes = _causes(verdict)
     how_many, all_counted = _counted(deciding, len(unique))
     return Story(
