@@ -103,6 +103,14 @@ def test_a_suite_is_scored_over_http_and_another_model_is_another_scorer(tmp_pat
     assert broken.results[0].scores["similarity"].reason == "judge_error"
 
 
+def test_texts_may_stand_beside_the_rules_of_a_sample():
+    sample = Sample("s", "?", reference={"assert": [], "similar": ["Within 30 days.", "In a month."]})
+    found, _ = score("A month.", sample)
+    assert (found.value, found.details["reference"]) == (pytest.approx(0.8), 1)
+    scorer = judged_scorer("similarity", judge=fake_embeddings_identity())
+    assert scorer.applies_to(Sample("s", "?", reference={"assert": []})).reason == "not_applicable"
+
+
 local = pytest.mark.integration  # needs the extra `local`
 
 

@@ -93,15 +93,18 @@ def _with_scorers_and_policy(path: Path, context: Context) -> tuple[list[str], l
     from aigate.errors import AigateError
     from aigate.gating.policy import Policy
     from aigate.gating.run_metrics import run_metric_names
+    from aigate.goldens.check import in_one_line
     from aigate.goldens.suite import load_suite
     from aigate.running.evaluation import primary_metric
-    from aigate.running.judges import scorers_of
+    from aigate.running.judges import scorer_errors, scorers_of
     from aigate.scorers.calibration import calibrations_in
 
     where = f"{path / 'suite.toml'}: [policy]"
     try:
         suite = load_suite(path, root=context.cwd)
         calibrations_in(path, ())
+        if unmade := scorer_errors(suite):
+            return [in_one_line(error) for error in unmade], []
         scorers = scorers_of(suite)
         primary_metric(suite, scorers)
         if suite.config.policy is None:
@@ -110,7 +113,7 @@ def _with_scorers_and_policy(path: Path, context: Context) -> tuple[list[str], l
         names = [scorer.spec.metric for scorer in scorers]
         policy.require_metrics(names, run_metric_names(scorers), suite.tags, where=where)
     except AigateError as error:
-        return [error.message], []
+        return [in_one_line(error)], []
     return [], _too_small(suite, policy)
 
 
@@ -233,5 +236,7 @@ def _import_suite(source: Path, peer: str, out: Path, context: Context) -> int:
     problems = check_suite(out, root=context.cwd).problems
     for problem in problems:
         print(f"problem: {problem}", file=context.stderr)
+    if found.judge:
+        print(f"next: name {' and '.join(found.judge)} under [judge] in {out / 'suite.toml'}", file=context.stderr)
     print(f"next: aigate eval --suite {out} --threshold 0.85", file=context.stderr)
     return 2 if problems else 0

@@ -27,7 +27,7 @@ from aigate.goldens.suite import (
     refuse_no_suite,
 )
 
-__all__ = ["SuiteReport", "check_suite"]
+__all__ = ["SuiteReport", "check_suite", "in_one_line"]
 
 HISTORY_FILE = Path("baselines", "history.jsonl")
 NEEDS_CONTEXTS = ("faithfulness", "grounding")  # scorers that judge an answer by its contexts
@@ -101,11 +101,12 @@ def _found(read: Callable[[], T], problems: list[str]) -> T | None:
     try:
         return read()
     except AigateError as found:
-        problems.append(_in_one_line(found))
+        problems.append(in_one_line(found))
         return None
 
 
-def _in_one_line(found: AigateError) -> str:
+def in_one_line(found: AigateError) -> str:
+    """An error with what to do next, as a problem is told."""
     return f"{found.message} ({found.hint})" if found.hint else found.message
 
 

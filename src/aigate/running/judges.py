@@ -9,7 +9,7 @@ from typing import Any
 
 from aigate.core.run import Run
 from aigate.core.version import VersionId
-from aigate.errors import ConfigError
+from aigate.errors import AigateError, ConfigError
 from aigate.goldens.config import DEFAULTS, JUDGE_DEFAULTS, ScorerEntry, judge_table
 from aigate.goldens.suite import Suite
 from aigate.providers.base import Provider, ProviderSettings, make_provider
@@ -19,7 +19,15 @@ from aigate.running.prices import find_price
 from aigate.scorers.base import BaselineAnswers, JudgedScorer, Scorer, ScorerSettings, asks_a_judge, make_scorer
 from aigate.scorers.judge import EMBEDDINGS, Judge
 
-__all__ = ["JudgeChoices", "judge_plan", "judge_plans", "named_judges", "scorer_settings_of", "scorers_of"]
+__all__ = [
+    "JudgeChoices",
+    "judge_plan",
+    "judge_plans",
+    "named_judges",
+    "scorer_errors",
+    "scorer_settings_of",
+    "scorers_of",
+]
 
 OPTION = "judge"  # of a scorer: another judge than the suite's
 ENDPOINT = ("provider", "provider-options", "base-url", "api-key-env")
@@ -200,6 +208,21 @@ def scorers_of(
                 hint="give one of them another name: {scorer = ..., metric = ...}",
             )
     return scorers
+
+
+def scorer_errors(suite: Suite) -> tuple[AigateError, ...]:
+    """Why scorers of a suite cannot be made: one error for each that cannot, such as one without its judge.
+
+    Raises:
+        ConfigError: A wrong or unknown setting of a judge.
+    """
+    errors = []
+    for settings, judge in zip(scorer_settings_of(suite), named_judges(suite), strict=True):
+        try:
+            make_scorer(replace(settings, judge=judge))
+        except AigateError as error:
+            errors.append(error)
+    return tuple(errors)
 
 
 def scorer_settings_of(suite: Suite) -> tuple[ScorerSettings, ...]:

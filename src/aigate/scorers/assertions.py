@@ -17,6 +17,8 @@ type                         holds when the output
 `levenshtein`                is at most `threshold` (5) single-character edits from the value
 ===========================  ===========================================================================================
 
+What takes a model stands beside the rules: `"criteria"` for `rubric`, `"similar"` for `similarity`.
+
 `not-` before a type turns it round. The option `metric` gives the metric another name.
 
 A regular expression can take exponential time on an output made for it, and Python cannot stop it: write patterns

@@ -4,7 +4,8 @@
     { scorer = "similarity", model = "models/all-MiniLM" }   # a sentence-transformers model on disk (extra `local`)
 
 The score is the cosine, and 0 where it is negative: 1 for the same direction, 0 for nothing in common or worse. Of
-several references the most alike counts; one that is no text is outside the metric. An empty answer scores 0 and
+several references the most alike counts; one that is no text is outside the metric, but for an object that names
+texts beside rules or criteria: `{"assert": [...], "similar": ["Within 30 days."]}`. An empty answer scores 0 and
 nothing is asked. Without `model` an embedding model is asked through the judges' limiter, budget and journal; vectors
 that cannot be used (one too few, NaN, zeros, another length) are a judge error. With it, nothing leaves the machine; a
 text that is longer than the model reads is not scored: what a model does not read, it cannot compare.
@@ -135,7 +136,9 @@ _EMPTY = Score(0.0, "the answer is empty")
 
 
 def _references(sample: Sample) -> list[str]:
-    return [text for text in alternatives(sample.reference) or () if text.strip()]
+    given = sample.reference
+    given = given.get("similar") if isinstance(given, Mapping) else given
+    return [text for text in alternatives(given) or () if text.strip()]
 
 
 def _compared(sample: Sample, answer: Vector, references: Sequence[Vector]) -> Score:
