@@ -27,6 +27,7 @@ from aigate.cli.options import (
     report_file,
 )
 from aigate.cli.output import note as _note
+from aigate.core.counts import count_of
 
 if TYPE_CHECKING:
     from aigate.cli.main import Context
@@ -399,7 +400,10 @@ def _max_repeats(found: Chosen, prepared: Conditions, context: Context) -> int:
         raise UsageError(told, hint=f"give --max-repeats {repeats} or more, or fewer --repeats")
     if able is not None and asked > max(able, repeats):
         name = prepared.plan.provider.name
-        told = f"max-repeats is {asked}, and '{name}' has {able} different answers per sample: no more are asked"
+        told = (
+            f"max-repeats is {asked}, and '{name}' has {count_of(able, 'different answer')} per sample:"
+            f" no more are asked"
+        )
         _note(told, context)
         return max(able, repeats)
     return int(asked)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from aigate.cli.options import add_command
 from aigate.cli.power import add_power
+from aigate.core.counts import count_of
 
 if TYPE_CHECKING:
     from aigate.cli.main import Context
@@ -146,7 +147,7 @@ def _print(description: Any, problems: list[str], warnings: list[str], context: 
     for key, value in description.items():
         shown = value if isinstance(value, str | int | float) else json.dumps(value, ensure_ascii=False)
         print(f"{key}: {shown}", file=context.stdout)
-    print(f"{len(problems)} problems, {len(warnings)} warnings", file=context.stdout)
+    print(f"{count_of(len(problems), 'problem')}, {count_of(len(warnings), 'warning')}", file=context.stdout)
 
 
 def _folder(arguments: argparse.Namespace, context: Context) -> Path:
@@ -182,7 +183,7 @@ def import_(arguments: argparse.Namespace, context: Context) -> int:
     out.parent.mkdir(parents=True, exist_ok=True)
     dump_samples(found.samples, out)
     told = ", ".join(f"{field} from '{name}'" for field, name in found.mapping.items())
-    print(f"{out}: {len(found.samples)} samples ({told})", file=context.stdout)
+    print(f"{out}: {count_of(len(found.samples), 'sample')} ({told})", file=context.stdout)
     if found.ignored_fields:
         print(f"not used: {', '.join(found.ignored_fields)}", file=context.stderr)
     return 0
@@ -226,7 +227,7 @@ def _import_suite(source: Path, peer: str, out: Path, context: Context) -> int:
 
     found = import_peer(source, peer)
     files = write_suite(found, out, source=source, peer=peer)
-    print(f"{out}: {len(found.samples)} samples from {peer}", file=context.stdout)
+    print(f"{out}: {count_of(len(found.samples), 'sample')} from {peer}", file=context.stdout)
     for path in files:
         print(f"wrote  {path}", file=context.stdout)
     for note in found.notes:

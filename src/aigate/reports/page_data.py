@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from aigate.core.counts import count_of
 from aigate.core.ledger import Outcome
 from aigate.core.run import Result, Run
 from aigate.core.sample import Sample
@@ -128,7 +129,11 @@ def _cut(value: Any) -> Any:
     """The value with every text in it cut to a length, which is said where it was cut."""
     if isinstance(value, str):
         left_out = len(value) - LONGEST_TEXT
-        return value if left_out <= 0 else f"{value[:LONGEST_TEXT]} … ({left_out:,} more characters in the run file)"
+        return (
+            value
+            if left_out <= 0
+            else f"{value[:LONGEST_TEXT]} … ({count_of(left_out, 'more character', thousands=True)} in the run file)"
+        )
     if isinstance(value, Mapping):
         return {key: _cut(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

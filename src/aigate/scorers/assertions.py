@@ -31,6 +31,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from aigate.core.counts import count_of
 from aigate.core.response import Response
 from aigate.core.sample import Sample
 from aigate.core.score import MetricSpec, Score, ScoreOrNot, Unscored
@@ -84,7 +85,9 @@ class Assertions:
         told = "; ".join(map(assertion_shown, failed))
         if passed:
             return Score(
-                1.0, f"{len(rules) - len(failed)} of {len(rules)} rules hold{f', not: {told}' if told else ''}"
+                1.0,
+                f"{len(rules) - len(failed)} of"
+                f" {count_of(len(rules), 'rule holds', 'rules hold')}{f', not: {told}' if told else ''}",
             )
         return Score(0.0, f"does not hold for {shown(output)}: {told}")
 

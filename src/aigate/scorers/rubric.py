@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+from aigate.core.counts import count_of
 from aigate.core.response import Response
 from aigate.core.sample import Sample
 from aigate.core.score import MetricSpec, Score, ScoreOrNot, Unscored
@@ -93,7 +94,8 @@ def _levels(settings: ScorerSettings) -> tuple[str, ...]:
     levels = texts_option(settings, "levels") or ()
     if levels and len(levels) not in SCALES:
         raise ConfigError(
-            f"scorer '{NAME}': option 'levels' holds {len(levels)} texts, expected {SCALES[0]} to {SCALES[-1]}",
+            f"scorer '{NAME}': option 'levels' holds {count_of(len(levels), 'text')}, expected {SCALES[0]}"
+            f" to {SCALES[-1]}",
             hint="give one text per grade, the worst first",
         )
     return levels

@@ -413,8 +413,8 @@ def test_deepeval_conversations_and_tools_are_named(tmp_path):
     found = imported(tmp_path / "g.json", "deepeval")
     assert len(found.samples) == 1
     assert found.left_out == (
-        "1 conversational goldens (scenario, turns): only single answers are gated",
-        "'expected_tools' of 1 goldens",
+        "1 conversational golden (scenario, turns): only single answers are gated",
+        "'expected_tools' of 1 golden",
     )
 
 
@@ -444,8 +444,8 @@ def test_inspect_answers_are_read_as_inspect_reads_them(tmp_path, answer, right)
 
 def test_inspect_names_what_it_cannot_carry():
     left = "\n".join(imported(ASSETS / "inspect.jsonl", "inspect").left_out)
-    assert "'sandbox' of 1 rows" in left
-    assert "'files' of 1 rows" in left
+    assert "'sandbox' of 1 row" in left
+    assert "'files' of 1 row" in left
     assert "row 2 ('primes'): several right choices" in left
 
 
@@ -478,7 +478,7 @@ def test_ragas_rows_of_today_are_read():
     second = found.samples[1]
     assert second.contexts == ("We ship to all of Europe.", "By post.")
     assert second.metadata == {"synthesizer_name": "single_hop"}
-    assert found.left_out == ("'rubrics' of 1 rows",)
+    assert found.left_out == ("'rubrics' of 1 row",)
     assert found.provider == "replay"
 
 
