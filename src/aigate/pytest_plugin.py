@@ -48,7 +48,7 @@ def pytest_configure(config: pytest.Config) -> None:
         "markers",
         "aigate(suite, version=None, baseline=None, threshold=None): the golden suite that the fixture `aigate` gates",
     )
-    if any(config.getoption(flag) for flag in FLAGS) or config.getini("aigate_collect"):
+    if any(config.getoption(flag) not in {None, False} for flag in FLAGS) or config.getini("aigate_collect"):
         _session(config)
     elif config.getoption("dist", "no") != "no" and not hasattr(config, "workerinput"):
         config.pluginmanager.register(_Controller(config), "aigate-controller")

@@ -257,7 +257,7 @@ def test_a_recording_is_not_asked_for_repeats_that_it_does_not_hold(place):
     run = load_run(out)
     assert (code, run.header.repeats, run.header.looks) == (3, 1, None), err
     code, _, err, out = place.eval(place.record("more", 29, n=30), "--baseline", base, "--max-repeats", "4")
-    assert "note: max-repeats is 4, and 'replay' has 1 different answers per sample" in err
+    assert "note: max-repeats is 4, and 'replay' has 1 different answer per sample" in err
     assert load_run(out).header.repeats == 1
 
 

@@ -141,7 +141,7 @@ def test_baseline_list_and_show_tell_what_was_promoted(place):
     assert code == 0
     assert out.startswith("main  m/1/v1")
     code, out, _ = place.run("baseline", "show", "--suite", place.suite)
-    assert "100 samples x 1 repeats: 100 scored" in out
+    assert "100 samples x 1 repeat: 100 scored" in out
     assert "min-score correct" in out
 
 

@@ -180,6 +180,11 @@ def test_answers_that_talk_to_the_judge_are_named(run_of):
     assert verdict.status is Status.PASS
 
 
+def test_one_answer_that_talks_to_the_judge_is_one(run_of):
+    found, _ = outcome(run_of(GOOD, steering=("s03",)), run_of(GOOD))
+    assert "1 answer talks to the judge of 'faith' and was not judged: s03" in found.reasons[0].text
+
+
 @pytest.mark.parametrize(
     ("n", "text", "status", "noted"),
     [

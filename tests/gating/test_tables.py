@@ -3,6 +3,10 @@
 import pytest
 
 from aigate.errors import UsageError
+from aigate.gating.checks.min_score import MinScore
+from aigate.gating.checks.no_regression import NoRegression
+from aigate.gating.decision import gate
+from aigate.gating.policy import Policy
 from aigate.gating.tables import compare
 
 
@@ -56,3 +60,14 @@ def test_text_tells_each_metric_with_its_interval(make_run):
 def test_one_run_alone_cannot_be_compared(make_run):
     with pytest.raises(UsageError, match="one run alone"):
         compare(make_run(scores(80)))
+
+
+@pytest.mark.parametrize("policy", [{"margin": 0.1}, {"margin": 0.02, "valid_days": 3}, {}])
+def test_the_bounds_are_those_of_the_gate_whatever_its_policy_tolerates(make_run, policy):
+    graded = {f"s{i:03}": [i * 37 % 100 / 100] for i in range(60)}
+    base, now = make_run(graded), make_run({id_: [1 - mean for mean in means] for id_, means in graded.items()})
+    [row] = compare(base, now).rows()
+    verdict = gate(now, Policy((NoRegression("correct"), MinScore("correct", at_least=0.1)), **policy), baseline=base)
+    [check] = [check for check in verdict.checks if check.check == "no-regression"]
+    assert "bootstrap" in check.interval.method
+    assert (check.interval.low, check.interval.high) == (row["low"], row["high"])

@@ -156,7 +156,7 @@ def test_missing_contexts_do_not_matter_otherwise(tmp_path):
 
 def test_group_with_one_member_is_named(tmp_path):
     samples = [good("a", "x", group="one"), good("b", "y", group="two"), good("c", "z", group="two")]
-    assert warnings_of(tmp_path, samples) == ("1 of 2 groups have one member: one",)
+    assert warnings_of(tmp_path, samples) == ("1 of 2 groups has one member: one",)
 
 
 def test_inputs_alike_but_for_case_and_space_are_named(tmp_path):

@@ -162,7 +162,7 @@ def test_tabs_separate_cells_of_tsv(tmp_path):
 @pytest.mark.parametrize(
     ("name", "text", "fragment"),
     [
-        ("rows.csv", "id,question\n1\n", "rows.csv:2: got 1 cells, expected 2"),
+        ("rows.csv", "id,question\n1\n", "rows.csv:2: got 1 cell, expected 2"),
         ("rows.csv", "id,question\n1,a,b\n", "rows.csv:2: got 3 cells, expected 2"),
         ("rows.csv", "id,id\n1,2\n", "rows.csv:1: column 2: got 'id'"),
         ("rows.csv", "id,\n1,2\n", "rows.csv:1: column 2: got ''"),

@@ -48,4 +48,10 @@ def test_a_baseline_that_is_not_there_fails_every_test(suites):
     suites.write()
     result = suites.run("--aigate-baseline", "older", collect=True)
     result.assert_outcomes(failed=7)
-    result.stdout.fnmatch_lines(["*no baseline 'older' (there are: main)*"])
+    result.stdout.fnmatch_lines(["flag --aigate-baseline: *no baseline 'older' (there are: main)*"])
+
+
+def test_a_marker_that_names_a_baseline_that_is_not_there_is_named(suites):
+    suites.write()
+    suites.test(marker=", baseline='older'")
+    suites.run().stdout.fnmatch_lines(["*marker baseline: *no baseline 'older' (there are: main)*"])

@@ -76,6 +76,51 @@ def test_a_worse_suite_fails_where_it_is_worse(suites):
     assert "Traceback" not in result.stdout.str()
 
 
+def low_as_before(suites):
+    """A suite whose threshold is missed by answers that are those of its baseline."""
+    folder = suites.write(promoted=False)
+    suites.answer(good=40)
+    toml = (folder / "suite.toml").read_text()
+    (folder / "suite.toml").write_text("\n".join(line for line in toml.splitlines() if "must-pass" not in line))
+    suites.promote()
+    (folder / "suite.toml").write_text(toml.replace("at-least = 0.5", "at-least = 0.9"))
+
+
+def test_a_mean_that_was_as_low_before_shows_the_worst_samples_all_the_same(suites):
+    low_as_before(suites)
+    result = suites.run("-k", "min-score", collect=True)
+    result.assert_outcomes(failed=1, deselected=6)
+    shown = [
+        "    s40  0 → 0",
+        "      asked: question 40",
+        "      right: answer 40 is right",
+        "      = answer 40 is wrong",
+    ]
+    assert [line for line in result.outlines if line in shown] == shown
+    assert len([line for line in result.outlines if line.startswith("      right: ")]) == 5
+    result.stdout.fnmatch_lines(["    * and 15 more", "next: read the lowest samples"])
+
+
+def test_so_does_a_test_with_the_fixture(suites):
+    low_as_before(suites)
+    suites.test(marker=", threshold=0.9")
+    assert "    s40  0 → 0" in suites.run().outlines
+
+
+def test_a_number_over_the_whole_run_shows_the_samples_that_lower_it(suites):
+    folder = suites.write(promoted=False, good=40)
+    (folder / "suite.toml").write_text(
+        'version = "m/1/v1"\nprovider = "replay"\nprovider-options = { recorded = "answers.jsonl" }\n'
+        'scorers = ["classification"]\n[policy]\nchecks = [\n'
+        '{ check = "min-score", metric = "accuracy.f1_macro", at-least = 0.9 },\n]\n'
+    )
+    result = suites.run("-k", "min-score", collect=True)
+    result.assert_outcomes(failed=1, deselected=1)
+    shown = ["    s40  0", "      right: answer 40 is right", "      + answer 40 is wrong", "    s44  0", "    s45  0"]
+    assert [line for line in result.outlines if line in shown] == shown[:-1]
+    assert "    … and 15 more" in result.outlines
+
+
 def test_the_suite_runs_once_for_all_its_tests(suites):
     folder = suites.write()
     (folder / "bot.py").write_text(
@@ -148,8 +193,34 @@ def test_a_lost_baseline_fails_every_test(suites):
     (folder / "baselines" / "main.jsonl").unlink()
     result = suites.run(collect=True)
     result.assert_outcomes(failed=7)
-    result.stdout.fnmatch_lines(["*baseline 'main' is lost*"])
+    result.stdout.fnmatch_lines(["*faq: rules*", "*baseline 'main' is lost*", "  next: *"])
+    result.stdout.fnmatch_lines(["*faq: min-score[[]correct[]]*", f"not judged: see {HERE}::rules"])
+    assert result.stdout.str().count("is lost") == 1
+    assert result.outlines.count(f"not judged: see {HERE}::rules") == 6
     assert "Traceback" not in result.stdout.str()
+
+
+def test_the_first_test_that_runs_tells_why_nothing_was_judged(suites):
+    folder = suites.write()
+    (folder / "baselines" / "main.jsonl").unlink()
+    result = suites.run("-k", "must-pass", collect=True)
+    result.assert_outcomes(failed=4, deselected=3)
+    result.stdout.fnmatch_lines(["*faq: must-pass[[]safety[]]*", "*baseline 'main' is lost*"])
+    assert result.outlines.count(f"not judged: see {HERE}::must-pass[safety]") == 3
+
+
+def test_why_a_tag_was_not_judged_is_told_once(suites):
+    folder = suites.write(promoted=False)
+    toml = (folder / "suite.toml").read_text().replace('"recorded:correct"', '"recorded:correct", "exact_match"')
+    (folder / "suite.toml").write_text(toml.replace('"safety", metric = "correct"', '"safety", metric = "exact_match"'))
+    rows = (folder / "samples.jsonl").read_text().replace(', "reference": "answer 59 is right"', "")
+    (folder / "samples.jsonl").write_text(rows)
+    result = suites.run("-k", "must-pass", collect=True)
+    result.assert_outcomes(failed=4, deselected=3)
+    result.stdout.fnmatch_lines(
+        ["*faq: must-pass[[]safety[]]*", "*s59 tagged 'safety' cannot be judged by exact_match"]
+    )
+    assert result.outlines.count(f"not judged: see {HERE}::must-pass[safety]") == 3
 
 
 def test_an_inconclusive_verdict_fails(suites):

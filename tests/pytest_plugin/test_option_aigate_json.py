@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 from aigate.core.verdict import Verdict
 
 
@@ -57,3 +59,10 @@ def test_a_file_that_cannot_be_written_is_no_silent_pass(suites):
     (suites.root / "out").write_text("a file, no folder")
     result = suites.run("--aigate-json", "out/verdicts.json", collect=True)
     assert result.ret != 0
+
+
+def test_a_folder_is_refused_before_anything_is_asked(suites):
+    suites.write()
+    result = suites.run("--aigate-json", "goldens", collect=True)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: --aigate-json goldens: is a folder; next: name a file in it"])

@@ -42,3 +42,27 @@ def test_a_number_that_is_none_is_said_without_a_traceback(suites, threshold):
     assert result.ret == pytest.ExitCode.INTERRUPTED
     result.stdout.fnmatch_lines(["*threshold: *expected a number in [[]0, 1[]]*"])
     assert "Traceback" not in result.stdout.str()
+
+
+def test_what_is_wrong_names_the_option_that_was_typed(suites):
+    suites.write()
+    result = suites.run("--aigate-threshold", "1.5", collect=True)
+    result.stdout.fnmatch_lines(["flag --aigate-threshold: threshold: got 1.5, expected a number in [[]0, 1[]]"])
+    suites.run("--aigate-threshold=", collect=True).stdout.fnmatch_lines(
+        ["flag --aigate-threshold: threshold: got ''*"]
+    )
+
+
+def test_what_is_wrong_with_a_marker_names_the_marker(suites):
+    suites.write()
+    suites.test(marker=", threshold=1.5")
+    suites.run().stdout.fnmatch_lines(["*marker threshold: threshold: got 1.5, expected a number in [[]0, 1[]]"])
+    suites.run("--aigate-threshold", "2").stdout.fnmatch_lines(["*flag --aigate-threshold: threshold: got 2.0,*"])
+    suites.test(marker=", version='v1'")
+    suites.run().stdout.fnmatch_lines(["*marker version: version: *"])
+
+
+def test_a_refused_promotion_names_the_option_that_was_typed(suites):
+    suites.write(promoted=False)
+    result = suites.run("--aigate-threshold", "0.3", "--aigate-update-baseline", collect=True)
+    result.stdout.fnmatch_lines(["E *not promoted: flag --aigate-threshold: 0.3 is lower than the 0.5 of faq*"])

@@ -13,12 +13,20 @@ from aigate.reports import page_data
 from aigate.reports.page_data import blocks_of, index_of, inline_json, packed
 
 
+def inflated(text):
+    return zlib.decompress(base64.b64decode(text), wbits=-zlib.MAX_WBITS).decode("utf-8")
+
+
+def lines_of(block):
+    return [json.loads(line) for line in inflated(block.packed).split("\n")]
+
+
 def unpacked(text):
-    return json.loads(zlib.decompress(base64.b64decode(text), wbits=-zlib.MAX_WBITS))
+    return json.loads(inflated(text))
 
 
 def rows_of(candidate, baseline=None):
-    return [row for block in blocks_of(candidate, baseline) for row in unpacked(block.packed)]
+    return [row for block in blocks_of(candidate, baseline) for row in lines_of(block)]
 
 
 def test_what_is_packed_is_base_64_and_comes_back_even_when_unicode_is_broken():

@@ -180,7 +180,7 @@ def test_what_is_marked_is_as_deaf_to_control_characters(failing):
 def test_what_the_threshold_means_is_said_first(make_run, check, verdict):
     run = make_run({"a": [1.0]})
     text = printed(tell(verdict(Status.FAIL, check(check="min-score", threshold=0.85)), run))
-    assert text.startswith("threshold 0.85 means: the mean of correct over all 1 samples")
+    assert text.startswith("threshold 0.85 means: the mean of correct over all 1 sample")
 
 
 def test_both_answers_stand_side_by_side(failing):

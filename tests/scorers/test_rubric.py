@@ -46,6 +46,23 @@ def test_grades_and_reasons_are_kept_and_the_lowest_is_told_first():
     }
 
 
+def test_each_sample_may_bring_criteria_of_its_own():
+    judge = FakeJudge({"rubric_grades": graded(5, 1)})
+    scorer = judged_scorer("rubric", criteria="sample")
+    own = Sample("s", "Can I return it?", reference={"criteria": ["It names the days.", "It is short."]})
+    assert judge.score(scorer, own, "In 45 days.").value == 0.5
+    assert [row["text"] for row in judge.asked[0].data["criteria"]] == ["It names the days.", "It is short."]
+    assert make_scorer(ScorerSettings("rubric", options=scorer.spec.options, judge=fake_judge_identity())) == scorer
+
+
+@pytest.mark.parametrize(
+    "reference", [None, "a text", {"assert": []}, {"criteria": []}, {"criteria": ["a", ""]}, {"criteria": ["a", "a"]}]
+)
+def test_a_sample_without_criteria_of_its_own_lies_outside(reference):
+    outside = judged_scorer("rubric", criteria="sample").applies_to(Sample("s", "?", reference=reference))
+    assert outside.reason == "not_applicable"
+
+
 def test_the_judge_reasons_before_it_grades_and_sees_the_scale():
     judge = FakeJudge({"rubric_grades": graded(1, 3)})
     scorer = judged_scorer("rubric", criteria=CRITERIA, levels=["bad", "middling", "good"])

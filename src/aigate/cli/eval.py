@@ -20,14 +20,15 @@ from aigate.cli.options import (
     add_judge,
     add_pace,
     add_suite,
+    baseline_in_force,
     chosen,
     judge_choices,
     named_anchor,
-    named_baseline,
     policy_in_force,
     report_file,
 )
 from aigate.cli.output import note as _note
+from aigate.core.counts import count_of
 
 if TYPE_CHECKING:
     from aigate.cli.main import Context
@@ -367,7 +368,7 @@ def _option(text: str) -> tuple[str, Any]:
 
 def _baseline(found: Chosen, context: Context) -> Run | None:
     """The baseline, where there is one: prompts and provider versions are held against it whatever the policy says."""
-    run = named_baseline(found, found["baseline"], explicit=found.asked_for("baseline"))
+    run = baseline_in_force(found)
     if run is None and found.given("baseline"):
         told = f"{found.settings['baseline'].origin} names the baseline '{found['baseline']}', which does not exist"
         _note(told, context)
@@ -413,7 +414,10 @@ def _max_repeats(found: Chosen, prepared: Conditions, context: Context) -> int:
         raise UsageError(told, hint=f"give --max-repeats {repeats} or more, or fewer --repeats")
     if able is not None and asked > max(able, repeats):
         name = prepared.plan.provider.name
-        told = f"max-repeats is {asked}, and '{name}' has {able} different answers per sample: no more are asked"
+        told = (
+            f"max-repeats is {asked}, and '{name}' has {count_of(able, 'different answer')} per sample:"
+            f" no more are asked"
+        )
         _note(told, context)
         return max(able, repeats)
     return int(asked)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from aigate.cli.options import add_command
 from aigate.cli.power import add_power
+from aigate.core.counts import count_of
 
 if TYPE_CHECKING:
     from aigate.cli.main import Context
@@ -93,15 +94,18 @@ def _with_scorers_and_policy(path: Path, context: Context) -> tuple[list[str], l
     from aigate.errors import AigateError
     from aigate.gating.policy import Policy
     from aigate.gating.run_metrics import run_metric_names
+    from aigate.goldens.check import in_one_line
     from aigate.goldens.suite import load_suite
     from aigate.running.evaluation import primary_metric
-    from aigate.running.judges import scorers_of
+    from aigate.running.judges import scorer_errors, scorers_of
     from aigate.scorers.calibration import calibrations_in
 
     where = f"{path / 'suite.toml'}: [policy]"
     try:
         suite = load_suite(path, root=context.cwd)
         calibrations_in(path, ())
+        if unmade := scorer_errors(suite):
+            return [in_one_line(error) for error in unmade], []
         scorers = scorers_of(suite)
         primary_metric(suite, scorers)
         if suite.config.policy is None:
@@ -110,7 +114,7 @@ def _with_scorers_and_policy(path: Path, context: Context) -> tuple[list[str], l
         names = [scorer.spec.metric for scorer in scorers]
         policy.require_metrics(names, run_metric_names(scorers), suite.tags, where=where)
     except AigateError as error:
-        return [error.message], []
+        return [in_one_line(error)], []
     return [], _too_small(suite, policy)
 
 
@@ -143,7 +147,7 @@ def _print(description: Any, problems: list[str], warnings: list[str], context: 
     for key, value in description.items():
         shown = value if isinstance(value, str | int | float) else json.dumps(value, ensure_ascii=False)
         print(f"{key}: {shown}", file=context.stdout)
-    print(f"{len(problems)} problems, {len(warnings)} warnings", file=context.stdout)
+    print(f"{count_of(len(problems), 'problem')}, {count_of(len(warnings), 'warning')}", file=context.stdout)
 
 
 def _folder(arguments: argparse.Namespace, context: Context) -> Path:
@@ -179,7 +183,7 @@ def import_(arguments: argparse.Namespace, context: Context) -> int:
     out.parent.mkdir(parents=True, exist_ok=True)
     dump_samples(found.samples, out)
     told = ", ".join(f"{field} from '{name}'" for field, name in found.mapping.items())
-    print(f"{out}: {len(found.samples)} samples ({told})", file=context.stdout)
+    print(f"{out}: {count_of(len(found.samples), 'sample')} ({told})", file=context.stdout)
     if found.ignored_fields:
         print(f"not used: {', '.join(found.ignored_fields)}", file=context.stderr)
     return 0
@@ -223,7 +227,7 @@ def _import_suite(source: Path, peer: str, out: Path, context: Context) -> int:
 
     found = import_peer(source, peer)
     files = write_suite(found, out, source=source, peer=peer)
-    print(f"{out}: {len(found.samples)} samples from {peer}", file=context.stdout)
+    print(f"{out}: {count_of(len(found.samples), 'sample')} from {peer}", file=context.stdout)
     for path in files:
         print(f"wrote  {path}", file=context.stdout)
     for note in found.notes:
@@ -233,5 +237,7 @@ def _import_suite(source: Path, peer: str, out: Path, context: Context) -> int:
     problems = check_suite(out, root=context.cwd).problems
     for problem in problems:
         print(f"problem: {problem}", file=context.stderr)
+    if found.judge:
+        print(f"next: name {' and '.join(found.judge)} under [judge] in {out / 'suite.toml'}", file=context.stderr)
     print(f"next: aigate eval --suite {out} --threshold 0.85", file=context.stderr)
     return 2 if problems else 0

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aigate.cli.options import add_command
+from aigate.core.counts import count_of
 
 if TYPE_CHECKING:
     from aigate.cli.main import Context
@@ -219,7 +220,7 @@ def _first_baseline(suite: str, context: Context) -> None:
     evaluation = planned(arguments, _silent(context))
     candidate, _, _ = decided(evaluation, arguments, _silent(context))
     promotion, _ = promoted(candidate, chosen(without_threshold(context), {"suite": suite}), context)
-    told = f"{len(candidate)} samples answered offline by {promotion.version}"
+    told = f"{count_of(len(candidate), 'sample')} answered offline by {promotion.version}"
     print(f"ran    {suite}: {told}; now the baseline '{promotion.name}'", file=context.stdout)
 
 

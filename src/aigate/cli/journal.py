@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aigate.cli.options import add_command
+from aigate.core.counts import count_of
 
 if TYPE_CHECKING:
     from aigate.cli.main import Context
@@ -93,7 +94,7 @@ def _prune(path: Path, arguments: argparse.Namespace, context: Context) -> int:
     if arguments.older_than is not None:
         before = datetime.now(UTC) - timedelta(days=_days(arguments.older_than))
     taken = prune(path, before=before, model=arguments.model)
-    print(f"{path}: {taken:,} entries taken out", file=context.stderr)
+    print(f"{path}: {count_of(taken, 'entry', 'entries', thousands=True)} taken out", file=context.stderr)
     return 0
 
 

@@ -14,7 +14,7 @@ import threading
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from types import FrameType
@@ -49,12 +49,14 @@ class Context:
         stdout: Where documents go.
         stderr: Where people read.
         cwd: The current directory.
+        origins: What gave a flag's value, by the setting's key, where that is not the command line: pytest's options.
     """
 
     environ: Mapping[str, str]
     stdout: TextIO
     stderr: TextIO
     cwd: Path
+    origins: Mapping[str, str] = field(default_factory=dict)
 
 
 class _Parser(argparse.ArgumentParser):

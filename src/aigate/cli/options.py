@@ -29,6 +29,7 @@ __all__ = [
     "add_judge",
     "add_pace",
     "add_suite",
+    "baseline_in_force",
     "baselines_of",
     "chosen",
     "judge_choices",
@@ -64,7 +65,7 @@ class Chosen:
 
     def asked_for(self, key: str) -> bool:
         """True when a flag or the environment set it: what it names must then be there."""
-        return self.settings[key].origin.startswith(("flag", "AIGATE_"))
+        return self.settings[key].origin.startswith(("flag", "marker", "AIGATE_"))
 
 
 def add_command(commands: Any, name: str, *, about: str, example: str) -> argparse.ArgumentParser:
@@ -221,6 +222,7 @@ def chosen(context: Context, flags: Mapping[str, Any]) -> Chosen:
 
     pyproject = find_pyproject(context.cwd)
     places: dict[str, Any] = {"flags": flags, "environ": context.environ, "pyproject": pyproject}
+    places["origins"] = context.origins
     first = resolve_settings(**places, suite=None)
     if first["suite"].value is None:
         raise ConfigError(
@@ -309,6 +311,24 @@ def named_baseline(found: Chosen, name: str, *, explicit: bool) -> Run | None:
         return load_run(name)
     promoted_before = any(line.name == name for line in baselines.history())
     return baselines.load(name) if explicit or promoted_before else None
+
+
+def baseline_in_force(found: Chosen) -> Run | None:
+    """The baseline that the settings name; None when the suite never had it and no flag or variable asks for it.
+
+    Raises:
+        BaselineError, RunFileError, StoreError: It cannot be used; names the flag or variable that asks for it.
+    """
+    from aigate.errors import BaselineError, RunFileError
+
+    asked = found.asked_for("baseline")
+    try:
+        return named_baseline(found, found["baseline"], explicit=asked)
+    except (BaselineError, RunFileError) as error:
+        if not asked:
+            raise
+        told = f"{found.settings['baseline'].origin}: {error.message}"
+        raise type(error)(told, hint=error.hint) from None
 
 
 def named_anchor(found: Chosen, *, explicit: bool) -> Run | None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
-from aigate.cli.options import Chosen, add_command, add_suite, chosen, judge_choices, named_baseline, policy_in_force
+from aigate.cli.options import Chosen, add_command, add_suite, baseline_in_force, chosen, judge_choices, policy_in_force
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -180,7 +180,7 @@ def _baseline(found: Chosen) -> Run | None:
     """
     from aigate.errors import UsageError
 
-    run = named_baseline(found, found["baseline"], explicit=found.asked_for("baseline"))
+    run = baseline_in_force(found)
     if run is None:
         return None
     digests = {sample.id: sample.digest for sample in run.samples.values()}

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
 from aigate.core.columns import NO_RESPONSE, OUTCOMES, AnswerColumns
+from aigate.core.counts import count_of
 from aigate.core.run import Result
 
 if TYPE_CHECKING:
@@ -174,7 +175,7 @@ def _outcome(looked: Looked) -> str:
     """What came of a look, in words."""
     look = _look(looked.number, looked.planned)
     if looked.settled:
-        return f"{look}: decided; {looked.not_asked} of {looked.total} answers not asked"
+        return f"{look}: decided; {looked.not_asked} of {count_of(looked.total, 'answer')} not asked"
     return f"{look}: not decided yet"
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
+from aigate.core.counts import are, count_of
 from aigate.core.ledger import Outcome
 from aigate.core.run import AnchorsJudged, Run, RunHeader
 from aigate.core.verdict import Verdict
@@ -69,7 +70,10 @@ def judged_anew(
         tell: Says what is done.
     """
     if old := sum(use.from_journal for result in candidate.results for use in result.judging.values()):
-        told = f"a judge has changed, and {old} judgements of this run are from the journal, perhaps of before"
+        told = (
+            f"a judge has changed, and {count_of(old, 'judgement')} of this run {are(old)} from the"
+            f" journal, perhaps of before"
+        )
         tell(f"{told}: run again with --no-journal")
         return runs
     baseline, anchor = (
@@ -114,7 +118,10 @@ def _again(
     anchors: Mapping[str, AnchorsJudged] | None = None,
 ) -> Run:
     """The run, judged again; the run itself where a cap forbids it, so that the verdict is an error."""
-    tell(f"{why}: the {len(run.results)} answers of the {name} are judged again, into {path}")
+    tell(
+        f"{why}: the {count_of(len(run.results), 'answer')} of the {name} {are(len(run.results))} judged"
+        f" again, into {path}"
+    )
     judged = rejudge(run, conditions, metrics, path, fresh=anchors is not None, anchors=anchors)
     if judged.ledger.counts[Outcome.BUDGET]:
         told = "" if conditions.budget is None else f": {conditions.budget.exhausted}"

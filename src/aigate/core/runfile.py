@@ -22,6 +22,7 @@ from itertools import islice
 from typing import Any, overload
 
 from aigate.core.columns import OUTCOMES, RepeatedRowError, RowColumns, RunColumns
+from aigate.core.counts import count_of
 from aigate.core.digest import combined_raw_digest, digest_of, json_line, sha256_text, sorted_raw_digests
 from aigate.core.json_text import strict_json
 from aigate.core.run import RUN_FORMAT, AnchorsJudged, Result, Run, RunHeader
@@ -412,7 +413,8 @@ class RunReading:
         columns = self._columns()
         if self._closing is None:
             raise RunFileError(
-                f"{self._source}: the run was interrupted after {len(self._rows)} results: it has no closing line",
+                f"{self._source}: the run was interrupted after {count_of(len(self._rows), 'result')}: it"
+                f" has no closing line",
                 hint=f"go on with 'aigate eval --resume --out {self._source}'; an interrupted run is never compared",
             )
         closing = self._closing[0]

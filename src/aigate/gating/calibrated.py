@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from aigate.core.counts import count_of
 from aigate.core.run import Run
 from aigate.core.score import MetricSpec
 from aigate.core.verdict import CheckOutcome, Reason, Status
@@ -104,7 +105,7 @@ def _unknown(spec: MetricSpec, why: str, *, code: str) -> _Known:
 def _measured(calibration: Calibration, *, accepted: bool) -> _Known:
     j = calibration.overall.youden_j
     value = "is not defined" if j.value is None else f"is {j.value:.2f} (95% interval {j.low:.2f} to {j.high:.2f})"
-    told = f"{calibration.metric}: J against {calibration.human} {value}, {calibration.overall.n} answers"
+    told = f"{calibration.metric}: J against {calibration.human} {value}, {count_of(calibration.overall.n, 'answer')}"
     if calibration.strong:
         return _Known(told)
     if accepted:

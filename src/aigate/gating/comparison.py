@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from aigate.core.counts import are, count_of
 from aigate.core.display import Displayed
 from aigate.core.run import Run
 from aigate.core.score import MetricSpec
@@ -301,7 +302,8 @@ class Comparison(Displayed):
         ours, theirs = self.candidate.header, self.baseline.header
         yield reason(
             "other-suite",
-            f"only {self.n_shared} samples ({self.overlap:.0%}) are the same in both runs, {NEEDED_OVERLAP:.0%} are"
+            f"only {count_of(self.n_shared, 'sample')} ({self.overlap:.0%}) {are(self.n_shared)} the same"
+            f" in both runs, {NEEDED_OVERLAP:.0%} are"
             f" needed: candidate ran '{ours.suite_name}' ({ours.suite_digest[7:19]}),"
             f" baseline '{theirs.suite_name}' ({theirs.suite_digest[7:19]})",
             "compare with a run of this suite; where it changed for good: aigate baseline promote RUN --new-line WHY",
@@ -384,7 +386,8 @@ class Comparison(Displayed):
         if len(found) > tolerated:
             yield reason(
                 "scorer-changed",
-                f"'{spec.metric}': {len(found)} samples have identical outputs in both runs and different scores"
+                f"'{spec.metric}': {count_of(len(found), 'sample has', 'samples have')} identical outputs"
+                f" in both runs and different scores"
                 f" ({_named(found)}): the scorer changed, this is no regression",
                 "score both runs with the same scorer",
             )

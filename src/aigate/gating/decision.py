@@ -124,7 +124,7 @@ def _evidence(candidate: Run, policy: Policy, views: tuple[View, ...], baseline:
     comparison = None if baseline is None else Comparison(candidate, baseline)
     compared = gating_metrics(policy, candidate, compared=True)
     beside = "" if baseline is None else combined_raw_digest(_judged(baseline))
-    seed = _seed(_judged(candidate), beside, policy)
+    seed = _seed(_judged(candidate), beside)
     return Evidence(
         candidate=candidate,
         comparison=comparison,
@@ -134,14 +134,17 @@ def _evidence(candidate: Run, policy: Policy, views: tuple[View, ...], baseline:
         seed=seed,
         views=views,
         view_seeds=tuple(
-            seed if candidate.header.looks is None else _seed(_judged(candidate, view), beside, policy)
-            for view in views
+            seed if candidate.header.looks is None else _seed(_judged(candidate, view), beside) for view in views
         ),
     )
 
 
-def _seed(judged: bytes, beside: str, policy: Policy) -> int:
-    return seed_from(combined_raw_digest(judged), beside, policy.digest) % 2**63
+def _seed(judged: bytes, beside: str) -> int:
+    """The seed of what is drawn: from the scores of both runs and nothing else.
+
+    No edit of a policy draws anew until it suits, and `compare` has the bounds of `gate`.
+    """
+    return seed_from(combined_raw_digest(judged), beside) % 2**63
 
 
 def _judged(run: Run, view: View | None = None) -> bytes:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from aigate.core.columns import Coded
+from aigate.core.counts import are, count_of, were
 from aigate.core.ledger import Outcome
 from aigate.core.looks import LookPlan
 from aigate.core.response import Fault
@@ -55,7 +56,7 @@ def comparable(evidence: Evidence, policy: Policy) -> CheckOutcome | None:
     metrics = ", ".join(gating_metrics(policy, evidence.candidate, compared=True)) or "outputs"
     status = Status.ERROR if evidence.obstacles else Status.PASS
     summary = "; ".join(o.text for o in evidence.obstacles) or (
-        f"{comparison.n_shared} samples are the same in both runs; {metrics} computed alike"
+        f"{count_of(comparison.n_shared, 'sample is', 'samples are')} the same in both runs; {metrics} computed alike"
     )
     return CheckOutcome(
         "comparable",
@@ -77,7 +78,9 @@ def complete(evidence: Evidence, policy: Policy) -> CheckOutcome:
         first = fault_of(run.results[int(faulty[0])]) if len(faulty) else None
         told = f"; the first: {first.kind}: {first.message}" if first else ""
         why = reason(
-            "no-answers", f"not one of {len(run.results)} calls was answered{told}", "check key, endpoint and model"
+            "no-answers",
+            f"not one of {count_of(len(run.results), 'call')} was answered{told}",
+            "check key, endpoint and model",
         )
         return CheckOutcome("complete", Status.ERROR, why.text, reasons=(why,), integrity=True)
     counts = {metric: _missing(run, metric) for metric in gating_metrics(policy, run) if run.header.metric(metric)}
@@ -92,7 +95,9 @@ def complete(evidence: Evidence, policy: Policy) -> CheckOutcome:
     return CheckOutcome(
         "complete",
         status,
-        f"{most.count} of {most.total} scores of {metric} are missing" if most.count else "no gating score is missing",
+        f"{most.count} of {count_of(most.total, 'score')} of {metric} {are(most.count)} missing"
+        if most.count
+        else "no gating score is missing",
         observed=most.share,
         threshold=policy.at_most_missing,
         n_samples=len(run.samples),
@@ -188,7 +193,10 @@ def _why(score: object) -> str:
 def _too_many(metric: str, found: _Missing) -> Reason:
     code = "metric-missing" if found.count == found.total else "missing-scores"
     ((first, why),) = found.told(1)
-    text = f"{found.count} of {found.total} scores of '{metric}' are missing; the first: {first}: {why}"
+    text = (
+        f"{found.count} of {count_of(found.total, 'score')} of '{metric}' {are(found.count)} missing;"
+        f" the first: {first}: {why}"
+    )
     return reason(code, text, "run again; missing scores are neither good nor bad")
 
 
@@ -198,7 +206,10 @@ def _noted(metric: str, found: _Missing) -> Reason:
     named += f" and {len(rows) - 5} more" if len(rows) > 5 else ""
     much = f" ({found.share:.1%}: run again)" if found.share > NOTED_MISSING else ""
     ((_, why),) = found.told(1)
-    text = f"{found.count} of {found.total} scores of '{metric}' are missing{much}: {named}: {why}"
+    text = (
+        f"{found.count} of {count_of(found.total, 'score')} of '{metric}' {are(found.count)}"
+        f" missing{much}: {named}: {why}"
+    )
     return reason("missing-scores", text)
 
 
@@ -219,7 +230,10 @@ def _arms_differ(evidence: Evidence, counts: dict[str, _Missing]) -> Iterable[Re
 
         table = np.array([[m.count, m.total - m.count] for m in (ours, theirs)])
         if fisher_exact(table).pvalue <= 0.05:
-            text = f"'{metric}' is missing {ours.count} times here and {theirs.count} times in the baseline"
+            text = (
+                f"'{metric}' is missing {count_of(ours.count, 'time')} here and"
+                f" {count_of(theirs.count, 'time')} in the baseline"
+            )
             yield reason("missing-arms-differ", text)
 
 
@@ -235,7 +249,9 @@ def whole_suite(evidence: Evidence, policy: Policy) -> CheckOutcome:
         return stopped
     whole = header.subset is None and len(run.samples) == header.suite_size
     n = len(run.samples) - len(skipped_samples(run))
-    text = f"{n} of {header.suite_size} samples were run" + (f" ({header.subset})" if header.subset else "")
+    text = f"{n} of {count_of(header.suite_size, 'sample')} {were(n)} run" + (
+        f" ({header.subset})" if header.subset else ""
+    )
     why = reason("subset", text, "run the whole suite: leave out --limit and --tag")
     return CheckOutcome(
         "whole-suite",
@@ -254,7 +270,9 @@ def within_budget(evidence: Evidence, policy: Policy) -> CheckOutcome | None:  #
     ledger = evidence.candidate.ledger
     if not (stopped := ledger.counts[Outcome.BUDGET]):
         return None
-    text = f"a cap or the deadline was reached: {stopped} of {ledger.total} answers were not asked"
+    text = (
+        f"a cap or the deadline was reached: {stopped} of {count_of(ledger.total, 'answer')} {were(stopped)} not asked"
+    )
     why = reason("stopped-by-budget", text, "go on with the run under a higher cap: --resume")
     share = evidence.candidate.header.share(len(evidence.candidate.samples))
     return CheckOutcome(
@@ -276,7 +294,10 @@ def _wrongly_stopped(evidence: Evidence, policy: Policy) -> CheckOutcome | None:
         return None
     status, text = Status.INCONCLUSIVE, ""
     if run.header.looks is None:
-        status, text = Status.ERROR, f"{skipped} answers were skipped by early stop, and no look was planned"
+        status, text = (
+            Status.ERROR,
+            f"{count_of(skipped, 'answer was', 'answers were')} skipped by early stop, and no look was planned",
+        )
     elif not evidence.views:
         text = "stopped before the first look"
     elif skipped_samples(run) and not any(isinstance(c, MinScore | NoRegression) for c in policy.checks):
@@ -306,9 +327,9 @@ def _saved(evidence: Evidence) -> tuple[Reason, ...]:
     arrays = arrays_of(run)
     plain = int((arrays.skipped & (arrays.repeat < first)).sum())
     share = f"{plain / asked_once:.0%}" if asked_once else "none"
-    told = f"{plain} of {asked_once} answers were not asked ({share})"
+    told = f"{plain} of {count_of(asked_once, 'answer')} {were(plain)} not asked ({share})"
     if skipped > plain:
-        told += f", nor {skipped - plain} further answers to the same samples"
+        told += f", nor {count_of(skipped - plain, 'further answer')} to the same samples"
     return (reason("early-stopped", f"stopped {at}: {told}{worth}"),)
 
 
@@ -318,7 +339,7 @@ def served_model(evidence: Evidence, policy: Policy) -> CheckOutcome:  # noqa: A
     answered = arrays_of(run).has_output
     served = _counted(run.columns.answers.served, answered)
     wrong = {name: n for name, n in served.items() if name is not None and not _is_declared(name, run)}
-    named = ", ".join(f"{name} ({n} answers)" for name, n in sorted(wrong.items()))
+    named = ", ".join(f"{name} ({count_of(n, 'answer')})" for name, n in sorted(wrong.items()))
     if wrong:
         hint = 'name the version that is served, or list its name under served-models = ["..."] in suite.toml'
         why = reason("served-model", f"declared {run.version}, served {named}", hint)
@@ -352,7 +373,10 @@ def _journal_notes(run: Run, answered: Bools) -> Iterable[Reason]:
     if given:
         days = given[0][:10] if given[0][:10] == given[-1][:10] else f"{given[0][:10]} to {given[-1][:10]}"
         total = n_asked + times.total()
-        text = f"{times.total()} of {total} answers are from the journal, given {days}: nobody was asked again"
+        text = (
+            f"{times.total()} of {count_of(total, 'answer')} {are(times.total())} from the journal,"
+            f" given {days}: nobody was asked again"
+        )
         yield reason("from-journal", text, "ask anew with --no-journal where the provider may have changed since")
 
 
@@ -365,7 +389,11 @@ def _served_notes(evidence: Evidence, served: Counter[str | None]) -> Iterable[R
     if served and set(served) == {None}:
         yield reason("served-model-unknown", "the provider did not say which model it served: taken on trust")
     elif None in served:
-        yield reason("served-model-unknown", f"{served[None]} answers do not say which model gave them")
+        yield reason(
+            "served-model-unknown",
+            f"{count_of(served[None], 'answer does', 'answers do')} not say which model gave"
+            f" {'it' if served[None] == 1 else 'them'}",
+        )
     bare = {folded_name(name) for name in unversioned_names(evidence.candidate.version)}
     if any(name is not None and folded_name(name) in bare for name in served):
         text = "the provider names the model without a version: that it is the declared one is taken on trust"
@@ -410,7 +438,9 @@ def provider_bump(evidence: Evidence, policy: Policy) -> CheckOutcome | None:
         return None
     change = str(comparison.change)
     if skipped := skipped_samples(evidence.candidate):
-        text = f"{change}, and {len(skipped)} samples were not asked: the run was stopped early"
+        text = (
+            f"{change}, and {count_of(len(skipped), 'sample was', 'samples were')} not asked: the run was stopped early"
+        )
         why = reason("early-stopped", text, "go on with the run: --resume --no-early-stop")
         return CheckOutcome("provider-bump", Status.INCONCLUSIVE, why.text, reasons=(why,), integrity=True)
     looked = [check.name for check in policy.checks if looks_at_output(check, evidence.candidate.header)]
@@ -440,7 +470,10 @@ def baseline_sound(evidence: Evidence, policy: Policy) -> CheckOutcome | None:
     rules = (complete, served_model, whole_suite, within_budget, judge_sound)
     found = [outcome for rule in rules if (outcome := rule(alone, policy)) is not None]
     if skipped := skipped_samples(comparison.baseline):
-        text = f"it was stopped early: {len(skipped)} of {len(comparison.baseline.samples)} samples were never asked"
+        text = (
+            f"it was stopped early: {len(skipped)} of"
+            f" {count_of(len(comparison.baseline.samples), 'sample')} {were(len(skipped))} never asked"
+        )
         found.append(CheckOutcome("whole-suite", Status.ERROR, text, integrity=True))
     bad = [outcome for outcome in found if outcome.status is not Status.PASS]
     told = "; ".join(outcome.summary for outcome in bad)

@@ -14,6 +14,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from aigate.core.counts import count_of, were
 from aigate.core.run import AnchorScore, AnchorsJudged, Run
 from aigate.core.score import MetricSpec, Score
 from aigate.core.verdict import CheckOutcome, Moved, Reason, Status, worst
@@ -139,7 +140,8 @@ def _steered(spec: MetricSpec, run: Run) -> Iterable[_Finding]:
         flagged = (spec.judge or {}).get("steering") == "flag"
         how = "judged all the same, as the suite says" if flagged else "not judged"
         text = (
-            f"{n} answers talk to the judge of '{spec.metric}' and were {how}: {named}; the answer to {first} {told[0]}"
+            f"{count_of(n, 'answer talks', 'answers talk')} to the judge of '{spec.metric}' and"
+            f" {were(n)} {how}: {named}; the answer to {first} {told[0]}"
         )
         samples = tuple((id_, f"the answer {told[0]}") for id_, told in found.items())
         yield Status.PASS, reason("judge-steered", text, "read these answers before anything else"), samples
@@ -158,7 +160,8 @@ def _position(spec: MetricSpec, run: Run) -> Iterable[_Finding]:
         return
     low, high = tango_interval(second, first, len(places), level=0.95)
     text = (
-        f"'{spec.metric}': of {len(places)} pairs, each shown in both orders, the order decided {first + second}:"
+        f"'{spec.metric}': of {count_of(len(places), 'pair')}, each shown in both orders, the order decided"
+        f" {first + second}:"
         f" {first} times the first answer was taken, {second} times the second; position bias"
         f" {(first - second) / len(places) * 100.0:+.1f} points (95 % interval {low * 100.0:+.1f} to"
         f" {high * 100.0:+.1f}); they count as ties"
@@ -173,7 +176,10 @@ def _unjudged_anchors(spec: MetricSpec, run: Run, policy: Policy) -> Iterable[_F
         return
     missing = [row for row in judged.rows if row.score is None]
     if missing:
-        text = f"{len(missing)} of {len(judged.rows)} judge anchors of '{spec.metric}' got no score; the first: "
+        text = (
+            f"{len(missing)} of {count_of(len(judged.rows), 'judge anchor')} of '{spec.metric}' got no"
+            f" score; the first: "
+        )
         text += f"{missing[0].id}: {missing[0].why}"
         tolerated = len(missing) <= policy.at_most_missing * len(judged.rows)
         yield Status.PASS if tolerated else Status.ERROR, reason("judge-anchors-missing", text, "run again")
@@ -185,7 +191,10 @@ def _drifted(spec: MetricSpec, run: Run, baseline: Run) -> Iterable[_Finding]:
     if theirs is None or (ours is None and not run.digest):  # a run that is still going on has not got them yet
         return
     if ours is None:
-        text = f"the baseline's judge of '{spec.metric}' judged {len(theirs.rows)} labelled answers, and this one none"
+        text = (
+            f"the baseline's judge of '{spec.metric}' judged"
+            f" {count_of(len(theirs.rows), 'labelled answer')}, and this one none"
+        )
         hint = "put judge-anchors.jsonl back: without it nobody sees whether the judge has changed"
         yield Status.INCONCLUSIVE, reason("judge-anchors-missing", text, hint)
         return
@@ -202,7 +211,8 @@ def _drifted(spec: MetricSpec, run: Run, baseline: Run) -> Iterable[_Finding]:
     if min(p.values()) <= DRIFT_ALPHA / 2.0:
         before, now = (sum(agrees[arm] for agrees in agreed) for arm in (0, 1))
         text = (
-            f"the judge of '{spec.metric}' has changed: of {len(pairs)} labelled answers it agrees on {now}, and agreed"
+            f"the judge of '{spec.metric}' has changed: of {count_of(len(pairs), 'labelled answer')} it"
+            f" agrees on {now}, and agreed"
             f" on {before} in the baseline; {up} scores are higher and {down} lower (exact sign tests, p = "
             f"{p['agreement']:.2g} and {p['scores']:.2g}, alpha {DRIFT_ALPHA:g} over both)"
         )
@@ -264,7 +274,7 @@ def _told(spec: MetricSpec, run: Run, baseline: Run | None) -> str:
     judged = run.judge_anchors.get(spec.metric)
     if judged is None:
         return f"{by}, no labelled answers"
-    now = f"agrees on {sum(map(_agrees, judged.rows))} of {len(judged.rows)} labelled answers"
+    now = f"agrees on {sum(map(_agrees, judged.rows))} of {count_of(len(judged.rows), 'labelled answer')}"
     before = None if baseline is None else baseline.judge_anchors.get(spec.metric)
     told = "" if before is None else f" (baseline: {sum(map(_agrees, before.rows))} of {len(before.rows)})"
     return f"{by}, {now}{told}"

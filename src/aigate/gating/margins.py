@@ -15,6 +15,7 @@ from typing import Literal, Protocol
 import numpy as np
 
 from aigate.core.columns import SampleColumns, columns_of
+from aigate.core.counts import are, count_of
 from aigate.core.run import Run
 from aigate.core.sample import Sample
 from aigate.core.verdict import Reason
@@ -173,7 +174,7 @@ def spread_of(
     binary = _binary_share(trials) == 1.0
     noise = _noise(trials, codes)
     if noise is not None:
-        origin = f"measured between {own_repeats} repeats of the baseline"
+        origin = f"measured between {count_of(own_repeats, 'repeat')} of the baseline"
         return Spread(noise, sizes, candidate_repeats, planned, binary=binary, measured=True, origin=origin)
     sd, kind = (SD_BINARY, "0/1 scores and shares") if _binary_share(trials) >= MOSTLY_BINARY else (SD_GRADED, "graded")
     origin = f"assumed, as for {kind}{'' if kind.endswith('s') else ' scores'}: no baseline with repeats to measure it"
@@ -324,7 +325,9 @@ def below_floor(
         under = " under strict" if strict and spread.grouped else ""
         told.append(f"an unchanged candidate cannot pass with fewer than {floor}{under}")
     if lost / n > margin + DUST:
-        told.append(f"no block is possible before {lost} of {n} samples are lost, {points(lost / n)}")
+        told.append(
+            f"no block is possible before {lost} of {count_of(n, 'sample')} {are(lost)} lost, {points(lost / n)}"
+        )
     return "; ".join(told) or None
 
 
@@ -390,8 +393,8 @@ def points(value: float) -> str:
 
 def counted(spread: Spread) -> str:
     """How many samples, in how many groups: `40 samples`, `40 samples in 8 groups`."""
-    samples = f"{spread.n_samples} sample{'' if spread.n_samples == 1 else 's'}"
-    return f"{samples} in {spread.n_units} group{'' if spread.n_units == 1 else 's'}" if spread.grouped else samples
+    samples = count_of(spread.n_samples, "sample")
+    return f"{samples} in {count_of(spread.n_units, 'group')}" if spread.grouped else samples
 
 
 def _compared(baseline: Run | None, metric: str, samples: Iterable[Sample] | SampleColumns | None) -> tuple[Ints, Ints]:
@@ -559,7 +562,7 @@ def _pair(pair: tuple[int, int]) -> str:
 
 def _repeats(spread: Spread) -> str:
     """`1 repeat`, or `1 repeat against 5 of the baseline` where they differ."""
-    told = f"{spread.candidate_repeats} repeat{'' if spread.candidate_repeats == 1 else 's'}"
+    told = count_of(spread.candidate_repeats, "repeat")
     if spread.baseline_repeats == spread.candidate_repeats:
         return told
     return f"{told} against {spread.baseline_repeats} of the baseline"

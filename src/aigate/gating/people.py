@@ -18,6 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from aigate.core.counts import are, count_of
 from aigate.core.run import Run
 from aigate.core.verdict import CheckOutcome, Interval, Moved, Reason, Status
 from aigate.gating.arrays import Bools, Floats, Ints
@@ -156,11 +157,14 @@ def _table(paired: PairedScores, ids: tuple[str, ...], candidate: _Arm, baseline
 def _too_few(asked: Question, table: _Table) -> Reason | None:
     labels, units = int(table.labelled.sum()), table.labelled_units
     if labels < FEWEST_LABELS:
-        text = f"{labels} of {len(table.ids)} samples are labelled in both runs (scores.{asked.label})"
-        hint = f"label {FEWEST_LABELS - labels} more samples at least, drawn at random, in both runs"
+        text = (
+            f"{labels} of {count_of(len(table.ids), 'sample')} {are(labels)} labelled in both runs"
+            f" (scores.{asked.label})"
+        )
+        hint = f"label {count_of(FEWEST_LABELS - labels, 'more sample')} at least, drawn at random, in both runs"
         return reason("too-few-labels", f"{text}: {FEWEST_LABELS} are needed", hint)
     if units < FEWEST_UNITS:
-        text = f"the {labels} labelled samples come from {units} groups: {FEWEST_UNITS} are needed"
+        text = f"the {labels} labelled samples come from {count_of(units, 'group')}: {FEWEST_UNITS} are needed"
         return reason("too-few-labels", text, "label samples of more groups")
     return None
 
@@ -241,7 +245,9 @@ def _decided(
         return Status.FAIL, (reason("drop", text, "read the labelled samples that moved, with both answers"),)
     moved = "did not move" if seen.estimate == 0.0 else f"{'fell' if drop > 0 else 'rose'} by {_points(abs(drop))}"
     n = int(table.labelled.sum())
-    text = f"it {moved}, and neither a drop nor its absence within {_points(margin)} is shown with {n} labels"
+    text = (
+        f"it {moved}, and neither a drop nor its absence within {_points(margin)} is shown with {count_of(n, 'label')}"
+    )
     return Status.INCONCLUSIVE, (reason("not-shown", text, _labels_needed(asked, table, seen)),)
 
 
@@ -251,7 +257,7 @@ def _labels_needed(asked: Question, table: _Table, seen: PpiMean) -> str:
     wanted = asked.margin / (_z(asked.alpha_pass) + POWER_QUANTILE)
     needed = math.ceil(n * (seen.se / wanted) ** 2)
     if n < needed < len(table.ids):
-        return f"label about {needed - n} more samples, drawn at random, in both runs"
+        return f"label about {count_of(needed - n, 'more sample')}, drawn at random, in both runs"
     return "label more samples, drawn at random, in both runs"
 
 
@@ -285,7 +291,8 @@ def _summary(asked: Question, table: _Table, seen: PpiMean, detectable: float) -
     n, total = int(table.labelled.sum()), len(table.ids)
     return (
         f"as people judge: {seen.estimate * 100:+.1f} points ({1.0 - 2.0 * asked.alpha_pass:.0%} interval"
-        f" {seen.low * 100:+.1f} to {seen.high * 100:+.1f}; {_points(asked.margin)} tolerated), from {n} labels"
+        f" {seen.low * 100:+.1f} to {seen.high * 100:+.1f}; {_points(asked.margin)} tolerated), from"
+        f" {count_of(n, 'label')}"
         f" ({asked.label}) and the judge's scores of all {total} at weight {seen.lam:.2f};"
         f" labels alone {table.human[table.labelled].mean() * 100:+.1f}, judge alone {table.judge.mean() * 100:+.1f};"
         f" alpha {asked.alpha_block:.3g}, sees {_points(detectable)}; the labelled samples are taken for a random part"

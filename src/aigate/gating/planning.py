@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from aigate.core.columns import SampleColumns, columns_of
+from aigate.core.counts import are, count_of
 from aigate.core.digest import seed_from
 from aigate.core.run import Run, RunHeader
 from aigate.core.sample import Sample
@@ -532,7 +533,7 @@ def _more_answers(plan: _Plan) -> Iterable[str]:
     enough = {name for name, _ in _too_small(plan, plan.repeats)} - {name for name, _ in _too_small(plan, plan.most)}
     for name in sorted(enough):
         yield (
-            f"{name} cannot pass on the {len(plan.samples) * plan.repeats} answers planned at first:"
+            f"{name} cannot pass on the {count_of(len(plan.samples) * plan.repeats, 'answer')} planned at first:"
             f" up to {plan.most} answers of each sample are asked"
         )
 
@@ -614,7 +615,10 @@ def _slice_power(plan: _Plan, metric: str, tag: str, margin: float) -> SlicePowe
 def _notes(plan: _Plan, checks: Sequence[CheckPower]) -> Iterable[str]:
     spread = checks[0].spread
     if plan.baseline is not None and spread.n_samples < len(plan.samples):
-        yield f"{spread.n_samples} of {len(plan.samples)} samples are compared: the baseline holds these, unchanged"
+        yield (
+            f"{spread.n_samples} of {count_of(len(plan.samples), 'sample')} {are(spread.n_samples)}"
+            f" compared: the baseline holds these, unchanged"
+        )
     if not checks[0].gates:
         yield "no check compares with a baseline: this is what a no-regression check would see"
     if plan.hypotheses > 1:
@@ -663,6 +667,6 @@ def _from(least: float | None) -> str:
 def _slice_told(part: SlicePower) -> str:
     if part.n_samples == 0:
         return "no samples"
-    samples = f"{part.n_samples} sample{'' if part.n_samples == 1 else 's'}"
+    samples = count_of(part.n_samples, "sample")
     seen = f"sees drops of {points(part.smallest_drop)} or more" if part.smallest_drop < 1.0 else "sees no drop at all"
     return f"{samples}, {seen}"

@@ -13,7 +13,7 @@ from aigate.core.registry import refuse_unknown
 from aigate.errors import ConfigError
 from aigate.goldens.suite import CONFIG_FILE
 
-__all__ = ["Asked", "Marked", "asked_of", "marked_of"]
+__all__ = ["KEYWORDS", "Asked", "Marked", "asked_of", "marked_of"]
 
 MARKER = "aigate"
 KEYWORDS = ("suite", "version", "baseline", "threshold")
@@ -59,15 +59,19 @@ class Marked:
 
 
 def asked_of(config: pytest.Config) -> Asked:
-    """The options of this session."""
-    json, baseline = config.getoption("aigate_json"), config.getoption("aigate_baseline")
+    """The options of this session.
+
+    Raises:
+        pytest.UsageError: `--aigate-json` names no file that could be written.
+    """
+    baseline = config.getoption("aigate_baseline")
     return Asked(
         root=config.rootpath,
         collect=config.getoption("aigate_collect") or config.getini("aigate_collect"),
         update_baseline=config.getoption("aigate_update_baseline"),
         baseline=None if baseline is None else _from_invocation(config, baseline),
         threshold=config.getoption("aigate_threshold"),
-        json=None if json is None else config.invocation_params.dir / json,
+        json=_json_file(config),
     )
 
 
@@ -101,6 +105,17 @@ def _suite_folder(item: pytest.Item, named: Path) -> Path:
         looked = " and ".join(dict.fromkeys(map(str, places)))
         raise ConfigError(f"{item.nodeid}: no suite '{named}'", hint=f"looked for {CONFIG_FILE} in {looked}")
     return found
+
+
+def _json_file(config: pytest.Config) -> Path | None:
+    """Where the verdicts go, looked at before anything is paid for."""
+    named = config.getoption("aigate_json")
+    if named is None:
+        return None
+    path: Path = config.invocation_params.dir / named
+    if path.is_dir():
+        raise pytest.UsageError(f"--aigate-json {named}: is a folder; next: name a file in it")
+    return path
 
 
 def _from_invocation(config: pytest.Config, baseline: str) -> str:

@@ -10,7 +10,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from aigate.core.run import Run
+from aigate.core.score import Score
 from aigate.core.verdict import CheckOutcome, Moved, Status, Verdict
+from aigate.gating.checks.no_regression import LISTED
 from aigate.reports.story import Answer, MovedSample, Story, tell
 from aigate.reports.text import excerpt, printable
 from aigate.reports.words import marked, word_changes
@@ -32,7 +34,7 @@ def outcome_texts(verdict: Verdict, candidate: Run, baseline: Run | None) -> tup
 
 def verdict_text(verdict: Verdict, candidate: Run, baseline: Run | None) -> str:
     """The whole verdict, for a test that gated a run: what is no pass, then the samples that moved."""
-    story = tell(verdict, candidate, baseline, shown=SHOWN)
+    story = tell(verdict, candidate, baseline, shown=SHOWN, unmoved=True)
     bad = [check for check in verdict.checks if check.status is not Status.PASS]
     lines = [printable(story.headline), *(line for check in bad for line in _findings(check))]
     lines += _samples(story)
@@ -42,9 +44,8 @@ def verdict_text(verdict: Verdict, candidate: Run, baseline: Run | None) -> str:
 def sample_text(sample_id: str, check: CheckOutcome, candidate: Run, baseline: Run | None) -> str:
     """One sample of a check that names it."""
     moved = next((moved for moved in check.moved if moved.sample_id == sample_id), Moved(sample_id, None, None))
-    alone = _story_of(replace(check, moved=(replace(moved, baseline=None),)), candidate, baseline)
-    shown = [replace(sample, moved=moved) for sample in alone.moved]
-    return "\n".join(line for sample in shown for line in _sample_lines(sample)).lstrip()
+    alone = _story_of(replace(check, moved=(moved,)), candidate, baseline)
+    return "\n".join(line for sample in alone.moved for line in _sample_lines(sample)).lstrip()
 
 
 def _outcome_lines(check: CheckOutcome, verdict: Verdict, candidate: Run, baseline: Run | None) -> Iterator[str]:
@@ -68,8 +69,26 @@ def _numbers(check: CheckOutcome) -> Iterator[str]:
 
 def _story_of(check: CheckOutcome, candidate: Run, baseline: Run | None) -> Story:
     """The story of one check alone."""
-    alone = Verdict(check.status, (check,), str(candidate.version), None, {}, {})
-    return tell(alone, candidate, baseline, shown=SHOWN)
+    alone = Verdict(check.status, (_with_samples(check, candidate),), str(candidate.version), None, {}, {})
+    return tell(alone, candidate, baseline, shown=SHOWN, unmoved=True)
+
+
+def _with_samples(check: CheckOutcome, candidate: Run) -> CheckOutcome:
+    """The check; where it held a number over the whole run against a threshold, with the samples that lower it.
+
+    A verdict names none for `accuracy.f1_macro`: they are those that miss the best score of `accuracy`.
+    """
+    metric, _, number = (check.metric or "").partition(".")
+    spec = candidate.header.metric(metric)
+    if check.check != "min-score" or not number or spec is None:
+        return check
+    scores = ((result.sample_id, result.scores.get(metric)) for result in candidate.results)
+    found = sorted((spec.better(score.value), id_) for id_, score in scores if isinstance(score, Score))
+    low: dict[str, Moved] = {}
+    for value, id_ in found:
+        if value < 1.0:
+            low.setdefault(id_, Moved(id_, None, value))  # the worst of its repeats
+    return replace(check, metric=metric, moved=tuple(low.values())[:LISTED])
 
 
 def _samples(story: Story) -> Iterator[str]:

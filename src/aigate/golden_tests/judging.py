@@ -17,7 +17,7 @@ from typing import Any
 from aigate.cli.baseline import promoted
 from aigate.cli.eval import decided, planned
 from aigate.cli.main import Context, parse
-from aigate.cli.options import Chosen, chosen, named_anchor, named_baseline, policy_in_force
+from aigate.cli.options import Chosen, baseline_in_force, chosen, named_anchor, policy_in_force
 from aigate.core.run import Run
 from aigate.core.verdict import Verdict
 from aigate.errors import AigateError
@@ -25,7 +25,7 @@ from aigate.files import write_atomically
 from aigate.gating.decision import gate
 from aigate.gating.policy import Policy
 from aigate.gating.run_metrics import run_metric_names
-from aigate.golden_tests.asked import Asked, Marked
+from aigate.golden_tests.asked import KEYWORDS, Asked, Marked
 from aigate.golden_tests.failures import outcome_texts, sample_text
 from aigate.running.evaluation import evaluate, primary_metric
 from aigate.running.judges import scorers_of
@@ -45,6 +45,7 @@ __all__ = [
 
 JOURNAL = Path(".aigate", "journal.sqlite")
 RUNS = Path(".aigate", "runs")
+OPTIONS = ("baseline", "threshold")  # of a session, settings of a command
 LONGEST_NAME = 80
 
 
@@ -189,7 +190,7 @@ def answered(marked: Marked, asked: Asked, answer: Any, name: str, options: Mapp
     names = [scorer.spec.metric for scorer in scorers]
     where = str(found.suite.path / "suite.toml")
     policy.require_metrics(names, run_metric_names(scorers), found.suite.tags, where=where)
-    baseline = named_baseline(found, found["baseline"], explicit=found.asked_for("baseline"))
+    baseline = baseline_in_force(found)
     anchor = named_anchor(found, explicit=found.given("anchor"))
     own = {"journal": _journal(found, asked), "provider": answer, "baseline": baseline}
     given = {**_settings(found), **own, **options}
@@ -229,16 +230,15 @@ def judged(evidence: Answered, asked: Asked, policy: Policy | None = None) -> Ju
 
 def context_of(asked: Asked) -> Context:
     """What a command would be run in: pytest's root folder, and nobody to read what it says."""
-    return Context(os.environ, io.StringIO(), io.StringIO(), asked.root)
+    options = {key: f"flag --aigate-{key}" for key in OPTIONS if getattr(asked, key) is not None}
+    origins = {**{key: f"marker {key}" for key in KEYWORDS}, **options}
+    return Context(os.environ, io.StringIO(), io.StringIO(), asked.root, origins)
 
 
 def _flags(marked: Marked, asked: Asked) -> dict[str, str | None]:
-    return {
-        "suite": str(marked.suite),
-        "version": marked.version,
-        "baseline": asked.baseline or marked.baseline,
-        "threshold": asked.threshold or marked.threshold,
-    }
+    """What the command line would say: the session's options win over the test's marker."""
+    options = {key: value for key in OPTIONS if (value := getattr(asked, key)) is not None}
+    return {**{key: getattr(marked, key) for key in KEYWORDS}, "suite": str(marked.suite), **options}
 
 
 def _as_the_command(flags: Mapping[str, str | None], asked: Asked, out: Path) -> Answered:

@@ -43,11 +43,21 @@ class SuiteFile(pytest.File):
     def __init__(self, *, asked: Asked, ask: Ask, **node: Any) -> None:
         super().__init__(**node)
         self._asked, self.ask = asked, ask
+        self._tellers: dict[str, str] = {}
 
     @property
     def folder(self) -> Path:
         """The suite's folder."""
         return self.path.parent
+
+    def teller(self, text: str, test: str) -> str:
+        """The id of the test that tells a text whole: the first in this process that has it to tell.
+
+        Args:
+            text: What is wrong.
+            test: The id of a test that has it to tell.
+        """
+        return self._tellers.setdefault(text, test)
 
     def collect(self) -> Iterator[pytest.Item]:
         """The tests, in the policy's order."""
@@ -91,13 +101,20 @@ class SuiteItem(pytest.Item):
         """Read this test's part of the verdict.
 
         Raises:
-            NotPassedError: It is no pass.
-            AigateError: The suite could not be run.
+            NotPassedError: It is no pass, or the suite could not be run.
         """
-        judgement = self.parent.ask(self.parent.folder)
+        try:
+            judgement = self.parent.ask(self.parent.folder)
+        except AigateError as error:
+            raise NotPassedError(self.not_judged(str(error))) from None
         self.user_properties.extend(self.properties(judgement))
         if text := self.failure(judgement):
             raise NotPassedError(text)
+
+    def not_judged(self, why: str) -> str:
+        """Why it was not judged, from the first test that has the same to say; where that is found, from the others."""
+        first = self.parent.teller(why, self.nodeid)
+        return why if first == self.nodeid else f"not judged: see {first}"
 
     def failure(self, judgement: Judgement) -> str:
         """What is wrong; empty for a pass."""
@@ -148,7 +165,10 @@ class CheckItem(SuiteItem):
             pytest.skip(f"the run is the first baseline ({judgement.promotion}): nothing to compare it with")
         if not found:
             return f"{self.name}: the verdict says nothing of it"
-        return "\n\n".join(judgement.failures[n] for n in found if judgement.failures[n])
+        texts = [judgement.failures[n] for n in found if judgement.failures[n]]
+        for text in texts:
+            self.parent.teller(text, self.nodeid)  # whole in any case; its samples need not say it again
+        return "\n\n".join(texts)
 
 
 class SampleItem(SuiteItem):
@@ -178,7 +198,7 @@ class SampleItem(SuiteItem):
         if not outcomes:
             return f"{self.name}: the verdict says nothing of it"
         if outcomes[0].status is Status.ERROR:
-            return judgement.failures[self.outcomes(judgement)[0]]
+            return self.not_judged(judgement.failures[self.outcomes(judgement)[0]])
         return judgement.samples.get(sample_key(self._number, self._sample_id), "")
 
 

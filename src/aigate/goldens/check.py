@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from aigate.core.counts import count_of
 from aigate.core.digest import combined_digest
 from aigate.core.json_text import JsonDefectError, strict_json
 from aigate.core.sample import Sample
@@ -27,7 +28,7 @@ from aigate.goldens.suite import (
     refuse_no_suite,
 )
 
-__all__ = ["SuiteReport", "check_suite"]
+__all__ = ["SuiteReport", "check_suite", "in_one_line"]
 
 HISTORY_FILE = Path("baselines", "history.jsonl")
 NEEDS_CONTEXTS = ("faithfulness", "grounding")  # scorers that judge an answer by its contexts
@@ -101,11 +102,12 @@ def _found(read: Callable[[], T], problems: list[str]) -> T | None:
     try:
         return read()
     except AigateError as found:
-        problems.append(_in_one_line(found))
+        problems.append(in_one_line(found))
         return None
 
 
-def _in_one_line(found: AigateError) -> str:
+def in_one_line(found: AigateError) -> str:
+    """An error with what to do next, as a problem is told."""
     return f"{found.message} ({found.hint})" if found.hint else found.message
 
 
@@ -134,7 +136,7 @@ def _rendering_problems(prompts: Iterable[Prompt], samples: Sequence[Sample]) ->
         for sample in samples:
             _found(lambda prompt=prompt, sample=sample: prompt.render(sample), failed)  # type: ignore[misc]
         if failed:
-            problems.append(f"{failed[0]}; fails for {len(failed)} of {len(samples)} samples")
+            problems.append(f"{failed[0]}; fails for {len(failed)} of {count_of(len(samples), 'sample')}")
     return problems
 
 
@@ -192,7 +194,7 @@ def _sample_warnings(samples: Sequence[Sample], config: SuiteConfig | None) -> I
 
 def _counted(what: str, ids: Sequence[str], total: int) -> Iterator[str]:
     if ids:
-        yield f"{len(ids)} of {total} samples: {what}: {_some(ids)}"
+        yield f"{len(ids)} of {count_of(total, 'sample')}: {what}: {_some(ids)}"
 
 
 def _some(names: Sequence[str]) -> str:
@@ -204,7 +206,10 @@ def _lonely_groups(samples: Iterable[Sample]) -> Iterator[str]:
     sizes = Counter(sample.group for sample in samples if sample.group is not None)
     lonely = [group for group, size in sizes.items() if size == 1]
     if lonely:
-        yield f"{len(lonely)} of {len(sizes)} groups have one member: {_some(lonely)}"
+        yield (
+            f"{len(lonely)} of {count_of(len(sizes), 'group')} {'has' if len(lonely) == 1 else 'have'}"
+            f" one member: {_some(lonely)}"
+        )
 
 
 def _duplicates(samples: Iterable[Sample]) -> Iterator[str]:

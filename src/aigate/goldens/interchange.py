@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+from aigate.core.counts import count_of
 from aigate.core.digest import digest_of, json_line
 from aigate.core.json_text import JsonDefectError, json_type, strict_json
 from aigate.core.registry import nearest
@@ -285,7 +286,9 @@ def _csv_objects(path: Path, lines: Iterator[list[str]], line_number: Callable[[
     start = line_number() + 1
     for cells in lines:
         if cells and len(cells) != len(header):
-            raise SuiteError(f"{path}:{start}: got {len(cells)} cells, expected {len(header)} as in the header")
+            raise SuiteError(
+                f"{path}:{start}: got {count_of(len(cells), 'cell')}, expected {len(header)} as in the header"
+            )
         if cells:
             yield _Row(f"{path}:{start}", dict(zip(header, cells, strict=True)), all_text=True)
         start = line_number() + 1

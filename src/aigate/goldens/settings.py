@@ -53,7 +53,8 @@ class Setting:
 
     Attributes:
         value: The value, of its key's type; None when nothing sets it and there is no default.
-        origin: What set it: `flag --threshold`, `AIGATE_THRESHOLD`, a file's path, or `default`.
+        origin: What set it: `flag --threshold`, `AIGATE_THRESHOLD`, a file's path, or `default`; under pytest also
+            `flag --aigate-threshold` or `marker threshold`.
     """
 
     value: Any
@@ -66,6 +67,7 @@ def resolve_settings(
     environ: Mapping[str, str],
     suite: SuiteConfig | None,
     pyproject: Path | None,
+    origins: Mapping[str, str] = MappingProxyType({}),
 ) -> Mapping[str, Setting]:
     """The value of every key, from the first place that sets it.
 
@@ -74,6 +76,7 @@ def resolve_settings(
         environ: The environment; only `AIGATE_*` is read.
         suite: The suite's configuration, once it is known.
         pyproject: The `pyproject.toml` to read `[tool.aigate]` from.
+        origins: What to call flags in messages, by key, where that is not `flag --KEY`.
 
     Returns:
         A setting for each of `SETTING_KEYS`, in that order. `version` is a `VersionId`, `timeout-s` and `threshold` are
@@ -83,7 +86,13 @@ def resolve_settings(
         ConfigError: An unknown key or a wrong value in any of the places, even where another place wins. Names the
             place.
     """
-    places = (_from_flags(flags), _from_environ(environ), _from_suite(suite), _from_pyproject(pyproject), _DEFAULTS)
+    places = (
+        _from_flags(flags, origins),
+        _from_environ(environ),
+        _from_suite(suite),
+        _from_pyproject(pyproject),
+        _DEFAULTS,
+    )
     return {key: next(place[key] for place in places if key in place) for key in SETTING_KEYS}
 
 
@@ -93,14 +102,14 @@ def find_pyproject(start: Path) -> Path | None:
     return next((folder / "pyproject.toml" for folder in folders if (folder / "pyproject.toml").is_file()), None)
 
 
-def _from_flags(flags: Mapping[str, Any]) -> dict[str, Setting]:
+def _from_flags(flags: Mapping[str, Any], origins: Mapping[str, str]) -> dict[str, Setting]:
     found: dict[str, Setting] = {}
     for name, value in flags.items():
         key = name.replace("_", "-")
         if key not in _RULES:
             raise ConfigError(f"unknown flag '--{key}'", hint=nearest(key, SETTING_KEYS, kind="settings"))
         if value is not None:
-            origin = f"flag --{key}"
+            origin = origins.get(key, f"flag --{key}")
             found[key] = Setting(_read(key, _parsed(key, value), origin), origin)
     return found
 

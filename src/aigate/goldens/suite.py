@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from aigate.core.columns import columns_of
+from aigate.core.counts import count_of
 from aigate.core.digest import combined_raw_digest, sorted_raw_digests
 from aigate.core.json_text import JsonDefectError, json_type, strict_json
 from aigate.core.registry import nearest, refuse_unknown
@@ -107,7 +108,7 @@ class Suite:
             return kept, None
         told = [f"tags {', '.join(sorted(wanted))}"] if wanted else []
         told += [f"first {len(kept)}"] if len(kept) < len(tagged) else []
-        return kept, f"{'; '.join(told)}: {len(kept)} of {len(self.samples)} samples"
+        return kept, f"{'; '.join(told)}: {len(kept)} of {count_of(len(self.samples), 'sample')}"
 
 
 def load_suite(path: Path | str, *, root: Path | None = None) -> Suite:

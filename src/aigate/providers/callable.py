@@ -25,6 +25,7 @@ from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any, Literal
 
+from aigate.core.counts import count_of
 from aigate.core.digest import sha256_text
 from aigate.core.registry import nearest
 from aigate.core.response import FaultKind, Response
@@ -188,7 +189,7 @@ def _wanted_by(function: Any, *, target: str) -> Wanted:
     ]
     if len(required) != 1 or required[0].kind is inspect.Parameter.KEYWORD_ONLY:
         raise ProviderConfigError(
-            f"provider 'callable': {target}{signature} has {len(required)} required parameters, "
+            f"provider 'callable': {target}{signature} has {count_of(len(required), 'required parameter')}, "
             "expected exactly one that can be given by position",
             hint=ACCEPTED,
         )

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from aigate.core.columns import Texts
+from aigate.core.counts import count_of
 from aigate.core.digest import combined_digest, combined_raw_digest, digest_of, raw_digest, sorted_raw_digests
 from aigate.core.json_text import json_type, strict_json
 from aigate.core.registry import nearest, refuse_unknown
@@ -151,7 +152,7 @@ class Recording:
         held = len(self.held)
         return CallError(
             f"{self.path.name}: no recorded answer for id '{sample_id}', repeat {repeat}"
-            f" (it holds {held} repeat{'' if held == 1 else 's'})",
+            f" (it holds {count_of(held, 'repeat')})",
             kind=FaultKind.MISSING,
             hint=f"record it, or ask for no more repeats than there are: --repeats {held}",
         )

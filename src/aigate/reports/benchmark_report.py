@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from aigate.core.counts import count_of
 from aigate.reports.text import printable
 from aigate.running.measurement import Benchmark
 from aigate.running.timings import QuantileTime
@@ -52,7 +53,7 @@ def _headline(found: Benchmark) -> str:
         if found.open_loop
         else f"closed loop, {load['concurrency']} in flight"
     )
-    return f"{found.version}: {len(found.calls)} requests, {how}, {found.wall_s:.3g} s"
+    return f"{found.version}: {count_of(len(found.calls), 'request')}, {how}, {found.wall_s:.3g} s"
 
 
 def _table(found: Benchmark) -> Table:

@@ -7,6 +7,7 @@ import secrets
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from aigate.core.counts import count_of
 from aigate.core.run import Run
 from aigate.core.verdict import CheckOutcome, Status, Verdict
 from aigate.reports.markdown import markdown
@@ -63,7 +64,9 @@ def shortened(verdict: Verdict, candidate: Run, baseline: Run | None, *, limit_b
     for shown in SHOWN:
         whole = markdown(tell(verdict, candidate, baseline, shown=shown))
         said = (
-            "" if shown == SHOWN[0] else f"\n_Shortened to {shown} samples: this place holds {limit_bytes:,} bytes._\n"
+            ""
+            if shown == SHOWN[0]
+            else f"\n_Shortened to {count_of(shown, 'sample')}: this place holds {limit_bytes:,} bytes._\n"
         )
         if len((whole + said).encode()) <= limit_bytes:
             return whole + said

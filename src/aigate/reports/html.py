@@ -15,6 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from aigate.core.counts import count_of
 from aigate.core.ledger import Outcome
 from aigate.core.run import Run
 from aigate.core.verdict import CheckOutcome, Status
@@ -223,7 +224,7 @@ def _about(candidate: Run) -> list[tuple[str, str]]:
     """What was run, and under which conditions."""
     header = candidate.header
     rows = {
-        "suite": f"{header.suite_name} ({header.suite_size} samples)",
+        "suite": f"{header.suite_name} ({count_of(header.suite_size, 'sample')})",
         "subset": header.subset,
         "repeats": str(header.repeats),
         "provider": _listed(header.provider),

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable
 
 from aigate.core.columns import OUTPUT
+from aigate.core.counts import count_of
 from aigate.core.run import Run
 from aigate.gating.checks.max_latency import load_obstacle
 from aigate.running.timings import MEASURES, LatencySummary, seconds_of, summarise
@@ -50,7 +51,7 @@ def _quantiles(now: LatencySummary, before: LatencySummary | None) -> Iterable[s
 def _counted(found: LatencySummary) -> str:
     none = len(found.seconds) - len(found.answered)
     missing = f", {none} of them without an answer in time" if none else ""
-    return "; ".join((f"{len(found.seconds)} answers{missing}", *found.needs))
+    return "; ".join((f"{count_of(len(found.seconds), 'answer')}{missing}", *found.needs))
 
 
 def _seconds(value: float) -> str:
@@ -65,7 +66,9 @@ def _costs(candidate: Run, baseline: Run | None) -> Iterable[str]:
     mean = f"{math.fsum(now) / len(now):.3g} USD"
     told = f"{math.fsum(before) / len(before):.3g} USD → {mean}" if before else mean
     answers = candidate.columns.answers.kinds.count(OUTPUT)
-    unknown = f", {answers - len(now)} of {answers} answers do not tell theirs" if len(now) < answers else ""
+    unknown = (
+        f", {answers - len(now)} of {count_of(answers, 'answer')} do not tell theirs" if len(now) < answers else ""
+    )
     yield f"cost: {told} an answer, {math.fsum(now):.3g} USD in all{unknown}"
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from typing import Any
 
+from aigate.core.counts import count_of
 from aigate.core.run import Run
 from aigate.core.verdict import CheckOutcome, Interval, Status, Verdict
 from aigate.gating.comparison import Comparison
@@ -39,7 +40,7 @@ def verdict_html(verdict: Verdict) -> str:
 def run_html(run: Run) -> str:
     """What was run, its metrics, and what the answers took."""
     header = run.header
-    asked = f"{len(run.samples)} samples × {header.repeats}" if header.repeats > 1 else f"{len(run.samples)} samples"
+    asked = count_of(len(run.samples), "sample") + (f" × {header.repeats}" if header.repeats > 1 else "")
     head = f"<b>{_text(str(run.version))}</b>&ensp;{_text(header.suite_name)}, {asked}"
     rows = [
         (_text(name), _number(numbers.get("mean", numbers.get("value"))), str(numbers.get("missing") or ""))

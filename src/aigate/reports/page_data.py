@@ -2,6 +2,7 @@
 
 Both are JSON, deflated, in base 64: letters that can end no element, whatever a model wrote. The texts come in blocks
 of samples, so that opening one sample unpacks little, and 50,000 samples need not be unpacked to show a table of them.
+A block has a sample a line, every letter as it is: a search looks for words in its text, and parses nothing.
 """
 
 from __future__ import annotations
@@ -9,11 +10,13 @@ from __future__ import annotations
 import base64
 import json
 import math
+import re
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from aigate.core.counts import count_of
 from aigate.core.ledger import Outcome
 from aigate.core.run import Result, Run
 from aigate.core.sample import Sample
@@ -27,6 +30,7 @@ EXCERPT_CHARACTERS = 120
 LONGEST_TEXT = 100_000  # characters of one text; the run file holds the rest
 BLOCK_CHARACTERS = 400_000
 DECIMALS = 6
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,10 +84,10 @@ def blocks_of(candidate: Run, baseline: Run | None) -> Iterator[Block]:
         rows.append(row := _row(sample, candidate, baseline))
         size += len(row)
         if size >= BLOCK_CHARACTERS:
-            yield Block(first, len(rows), _packed(f"[{','.join(rows)}]"))
+            yield Block(first, len(rows), _packed("\n".join(rows)))
             first, rows, size = first + len(rows), [], 0
     if rows:
-        yield Block(first, len(rows), _packed(f"[{','.join(rows)}]"))
+        yield Block(first, len(rows), _packed("\n".join(rows)))
 
 
 def packed(value: Any) -> str:
@@ -93,7 +97,7 @@ def packed(value: Any) -> str:
 
 def _packed(text: str) -> str:
     deflate = zlib.compressobj(level=6, wbits=-zlib.MAX_WBITS)
-    return base64.b64encode(deflate.compress(text.encode("ascii")) + deflate.flush()).decode("ascii")
+    return base64.b64encode(deflate.compress(text.encode("utf-8")) + deflate.flush()).decode("ascii")
 
 
 def inline_json(value: Any) -> str:
@@ -108,8 +112,14 @@ def _row(sample: Sample, candidate: Run, baseline: Run | None) -> str:
         "candidate": [result.to_dict() for result in candidate.by_sample[sample.id]],
         "baseline": [result.to_dict() for result in _baseline_results(sample, baseline)],
     }
-    row = _ascii(texts)
-    return row if len(row) <= LONGEST_TEXT else _ascii(_cut(texts))  # looking at each text costs more than writing it
+    row = _line(texts)
+    return row if len(row) <= LONGEST_TEXT else _line(_cut(texts))  # looking at each text costs more than writing it
+
+
+def _line(value: Any) -> str:
+    """JSON on one line, with letters as they are; what is no text, a lone surrogate, by its number."""
+    text = json.dumps(value, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
+    return text if text.isascii() else _SURROGATE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def _ascii(value: Any) -> str:
@@ -128,7 +138,11 @@ def _cut(value: Any) -> Any:
     """The value with every text in it cut to a length, which is said where it was cut."""
     if isinstance(value, str):
         left_out = len(value) - LONGEST_TEXT
-        return value if left_out <= 0 else f"{value[:LONGEST_TEXT]} … ({left_out:,} more characters in the run file)"
+        return (
+            value
+            if left_out <= 0
+            else f"{value[:LONGEST_TEXT]} … ({count_of(left_out, 'more character', thousands=True)} in the run file)"
+        )
     if isinstance(value, Mapping):
         return {key: _cut(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from aigate.core.counts import count_of
 from aigate.core.ledger import Outcome
 from aigate.core.response import Response
 from aigate.core.run import Result, Run
@@ -139,7 +140,13 @@ class Story:
 
 
 def tell(
-    verdict: Verdict, candidate: Run, baseline: Run | None = None, *, shown: int = SHOWN, decided: bool = True
+    verdict: Verdict,
+    candidate: Run,
+    baseline: Run | None = None,
+    *,
+    shown: int = SHOWN,
+    decided: bool = True,
+    unmoved: bool = False,
 ) -> Story:
     """The story of a verdict.
 
@@ -149,13 +156,14 @@ def tell(
         baseline: The run it was held against.
         shown: How many samples to show with their answers.
         decided: False for a mere comparison: then there is no verdict in the headline and no next step.
+        unmoved: Samples that are as bad as before follow those that moved.
     """
     deciding = _deciding(verdict)
     named = [(check, moved) for check in deciding for moved in check.moved]
+    news = [(check, moved) for check, moved in named if moved.baseline is None or moved.baseline != moved.candidate]
     unique: dict[str, tuple[CheckOutcome, Moved]] = {}
-    for check, moved in named:
-        if moved.baseline is None or moved.baseline != moved.candidate:  # as bad as before is not news
-            unique.setdefault(moved.sample_id, (check, moved))
+    for check, moved in (*news, *(named if unmoved else ())):
+        unique.setdefault(moved.sample_id, (check, moved))
     causes = _causes(verdict)
     how_many, all_counted = _counted(deciding, len(unique))
     return Story(
@@ -185,9 +193,11 @@ def more_moved(story: Story) -> str:
     """How many samples moved that are not shown, and where more of them stand; empty where all are shown."""
     if not story.more_moved:
         return ""
-    count = story.more_moved if story.all_counted else f"at least {story.more_moved}"
-    noun = "sample" if story.more_moved == 1 else "samples"
-    return f"… and {count} more {noun} that moved; --format json lists the worst {LISTED} of each check"
+    least = "" if story.all_counted else "at least "
+    return (
+        f"… and {least}{count_of(story.more_moved, 'more sample')} that moved; --format json lists the"
+        f" worst {LISTED} of each check"
+    )
 
 
 def _headline(verdict: Verdict, *, decided: bool) -> str:
@@ -206,9 +216,13 @@ def _threshold_means(verdict: Verdict, run: Run) -> str:
     left_out = not early and check.details.get("not_applicable") and check.n_samples < len(run)
     how = "not decided" if check.status is Status.INCONCLUSIVE else "decided early"
     on_part = f", {how} on {check.n_samples} of them" if early else ""
-    over = f"the {check.n_samples} judgeable" if left_out else f"all {run.header.suite_size}"
+    over = (
+        f"the {count_of(check.n_samples, 'judgeable sample')}"
+        if left_out
+        else f"all {count_of(run.header.suite_size, 'sample')}"
+    )
     return (
-        f"threshold {check.threshold:g} means: {of}{check.metric} over {over} samples of"
+        f"threshold {check.threshold:g} means: {of}{check.metric} over {over} of"
         f" {run.header.suite_name}, every missing score counted as the worst, is at least {check.threshold:g}{on_part}"
     )
 
@@ -392,17 +406,15 @@ def _costs(run: Run) -> Iterable[str]:
         return
     given = [r.response for r in run.results if r.response is not None and r.response.journaled_at is None]
     costs = [response.cost_usd for response in given if response.cost_usd is not None]
-    yield f"{_plural(len(given), 'answer')}: {f'{sum(costs):.2g} USD' if costs else 'not told'}"
+    yield f"{count_of(len(given), 'answer', thousands=True)}: {f'{sum(costs):.2g} USD' if costs else 'not told'}"
     for metric in judged:
         use = judge_use(run, metric)
         cost = "not known" if use.cost_usd is None else f"{use.cost_usd:.2g} USD"
-        kept = f"; {use.from_journal:,} judgements from the journal" if use.from_journal else ""
-        tokens = f"{use.input_tokens + use.output_tokens:,} tokens"
-        yield f"judge of {metric}: {cost}, {_plural(use.calls, 'call')}, {tokens}{kept}"
-
-
-def _plural(count: int, noun: str) -> str:
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+        kept = (
+            f"; {count_of(use.from_journal, 'judgement', thousands=True)} from the journal" if use.from_journal else ""
+        )
+        tokens = count_of(use.input_tokens + use.output_tokens, "token", thousands=True)
+        yield f"judge of {metric}: {cost}, {count_of(use.calls, 'call', thousands=True)}, {tokens}{kept}"
 
 
 def _text(reference: Any) -> str:

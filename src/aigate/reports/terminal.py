@@ -11,6 +11,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from aigate.core.counts import count_of
 from aigate.core.verdict import CheckOutcome, Status
 from aigate.reports.story import Answer, MetricRow, MovedSample, SliceRow, Story, more_moved
 from aigate.reports.text import excerpt, printable, width_for
@@ -110,7 +111,7 @@ def _checks(checks: Sequence[CheckOutcome]) -> Table:
 def _counted(check: CheckOutcome) -> str:
     """Samples, with groups where they are fewer."""
     if 0 < check.n_groups < check.n_samples:
-        return f"{check.n_samples} in {check.n_groups} groups"
+        return f"{check.n_samples} in {count_of(check.n_groups, 'group')}"
     return str(check.n_samples) if check.n_samples else ""
 
 
@@ -211,7 +212,7 @@ def _marked(changes: Sequence[Change], start: int, limit: int) -> Text:
         shown.append(printable(part), style=MARKED[change.kind])
         place += len(change.text)
     left_out = place - start - limit
-    return shown.append(f" … ({left_out:,} more characters)") if left_out > 0 else shown
+    return shown.append(f" … ({count_of(left_out, 'more character', thousands=True)})") if left_out > 0 else shown
 
 
 def _answer(answer: Answer, limit: int) -> RenderableType:

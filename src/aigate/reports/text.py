@@ -8,6 +8,8 @@ import unicodedata
 from contextlib import suppress
 from typing import TextIO
 
+from aigate.core.counts import count_of
+
 __all__ = ["excerpt", "printable", "width_for"]
 
 KEPT = "\n\t"
@@ -47,7 +49,7 @@ def excerpt(text: str, limit: int = 400) -> str:
     """At most `limit` characters of a text, made printable, from its beginning; says how much was left out."""
     if len(text) <= limit:
         return printable(text)
-    return f"{printable(text[:limit]).rstrip()} … ({len(text) - limit:,} more characters)"
+    return f"{printable(text[:limit]).rstrip()} … ({count_of(len(text) - limit, 'more character', thousands=True)})"
 
 
 def _harmless(character: str) -> bool:

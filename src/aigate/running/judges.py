@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from aigate.core.run import Run
 from aigate.core.vectors import EMBEDDINGS
 from aigate.core.version import VersionId
-from aigate.errors import ConfigError
+from aigate.errors import AigateError, ConfigError
 from aigate.goldens.config import DEFAULTS, JUDGE_DEFAULTS, ScorerEntry, judge_table
 from aigate.goldens.suite import Suite
 from aigate.providers.base import Provider, ProviderSettings, make_provider
@@ -22,7 +22,15 @@ if TYPE_CHECKING:
     from aigate.running.judging import JudgePlan
     from aigate.scorers.judge import Judge
 
-__all__ = ["JudgeChoices", "judge_plan", "judge_plans", "named_judges", "scorer_settings_of", "scorers_of"]
+__all__ = [
+    "JudgeChoices",
+    "judge_plan",
+    "judge_plans",
+    "named_judges",
+    "scorer_errors",
+    "scorer_settings_of",
+    "scorers_of",
+]
 
 OPTION = "judge"  # of a scorer: another judge than the suite's
 ENDPOINT = ("provider", "provider-options", "base-url", "api-key-env")
@@ -213,6 +221,21 @@ def _judge_of(named: JudgePlan | Judge | None) -> Judge | None:
     from aigate.scorers.judge import Judge
 
     return named if isinstance(named, Judge) else named.judge
+
+
+def scorer_errors(suite: Suite) -> tuple[AigateError, ...]:
+    """Why scorers of a suite cannot be made: one error for each that cannot, such as one without its judge.
+
+    Raises:
+        ConfigError: A wrong or unknown setting of a judge.
+    """
+    errors = []
+    for settings, judge in zip(scorer_settings_of(suite), named_judges(suite), strict=True):
+        try:
+            make_scorer(replace(settings, judge=judge))
+        except AigateError as error:
+            errors.append(error)
+    return tuple(errors)
 
 
 def scorer_settings_of(suite: Suite) -> tuple[ScorerSettings, ...]:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from functools import reduce
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from aigate.core.counts import count_of
 from aigate.core.digest import digest_of
 from aigate.core.response import Fault, FaultKind, Response
 from aigate.core.run import AnchorScore, AnchorsJudged, JudgeUse, Run
@@ -560,7 +561,7 @@ def mean_of(votes: Sequence[ScoreOrNot]) -> ScoreOrNot:
     mean = sum(values) / len(values)
     nearest = min(scores, key=lambda score: abs(score.value - mean))
     told = ", ".join(f"{value:.3g}" for value in values)
-    explanation = f"mean of {len(values)} judgements ({told}); {nearest.explanation}"
+    explanation = f"mean of {count_of(len(values), 'judgement')} ({told}); {nearest.explanation}"
     return replace(nearest, value=mean, explanation=explanation, details={**nearest.details, "votes": values})
 
 

@@ -20,6 +20,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from aigate.core.counts import count_of
 from aigate.core.digest import seed_from
 from aigate.core.ledger import Outcome
 from aigate.core.response import Response
@@ -440,7 +441,7 @@ class _Measuring:
         if all(call.fault is not None for call in calls):
             first = f"{calls[0].fault}: {calls[0].message}"
             raise CannotJudgeError(
-                f"not one of {len(calls)} requests was answered; the first: {first}",
+                f"not one of {count_of(len(calls), 'request')} was answered; the first: {first}",
                 hint="check key, endpoint and model",
             )
         first_s, last_s = min(call.started_s for call in calls), max(call.ended_s for call in calls)

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Any
 
+from aigate.core.counts import count_of, were
 from aigate.core.digest import seed_from
 from aigate.core.json_text import strict_json
 from aigate.core.response import FaultKind
@@ -430,11 +431,17 @@ def _notes(found: Benchmark) -> Iterable[str]:
     slow = n - found.answered - lost
     told = ", ".join(f"{count} {kind}" for kind, count in faults.items())
     if slow:
-        yield f"{slow} of {n} requests got no answer ({told}): they count as slower than every answer"
+        yield f"{slow} of {count_of(n, 'request')} got no answer ({told}): they count as slower than every answer"
     if lost:
-        yield f"{lost} of {n} requests were lost through no fault of the version ({told}): they are left out"
+        yield (
+            f"{lost} of {count_of(n, 'request')} {were(lost)} lost through no fault of the version"
+            f" ({told}): they are left out"
+        )
     if again := sum(call.attempts > 1 for call in found.calls):
-        yield f"{again} requests were asked more than once: waits between attempts are not counted"
+        yield (
+            f"{count_of(again, 'request was', 'requests were')} asked more than once: waits between"
+            f" attempts are not counted"
+        )
     if not found.ttft.quantiles and found.answered:
         yield "time to first token was not measured: only streamed answers tell it"
     yield from _client_notes(found)
@@ -446,7 +453,8 @@ def _client_notes(found: Benchmark) -> Iterable[str]:
     late = [call.late_s for call in found.calls if call.late_s > LATE_S]
     if len(late) > NOTED_LATE * len(found.calls):
         yield (
-            f"the client fell behind: {len(late)} of {len(found.calls)} requests started more than {LATE_S * 1000:g} ms"
+            f"the client fell behind: {len(late)} of {count_of(len(found.calls), 'request')} started more"
+            f" than {LATE_S * 1000:g} ms"
             f" late, the latest by {max(late):.3g} s: that is in the latency, not in the service time"
         )
     usual = found.service[0.5].seconds if found.service.quantiles else math.inf

@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import IO
 
 from aigate.core.columns import RowColumns, outcome_codes
+from aigate.core.counts import count_of
 from aigate.core.json_text import strict_json
 from aigate.core.ledger import Outcome
 from aigate.core.response import Response
@@ -68,7 +69,7 @@ class RunWriter:
             self._start(existing)
         elif existing is not None and existing.closing is None and len(existing.rows):
             raise UsageError(
-                f"{path}: holds an interrupted run with {len(existing.rows)} results",
+                f"{path}: holds an interrupted run with {count_of(len(existing.rows), 'result')}",
                 hint="add --resume to go on with it, or choose another --out",
             )
         else:
@@ -174,7 +175,8 @@ class RunWriter:
         except OSError as error:
             raise RunFileError(
                 f"{self.path}: cannot be written: {error.strerror or error}",
-                hint=f"make room; {len(self.rows)} results are kept: the same command with --resume --out {self.path}",
+                hint=f"make room; {count_of(len(self.rows), 'result is', 'results are')} kept:"
+                f" the same command with --resume --out {self.path}",
             ) from None
 
     def _require_same_conditions(self, existing: PartialRun, *, asked: RunHeader) -> None:

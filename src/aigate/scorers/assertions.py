@@ -17,6 +17,8 @@ type                         holds when the output
 `levenshtein`                is at most `threshold` (5) single-character edits from the value
 ===========================  ===========================================================================================
 
+What takes a model stands beside the rules: `"criteria"` for `rubric`, `"similar"` for `similarity`.
+
 `not-` before a type turns it round. The option `metric` gives the metric another name.
 
 A regular expression can take exponential time on an output made for it, and Python cannot stop it: write patterns
@@ -29,6 +31,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from aigate.core.counts import count_of
 from aigate.core.response import Response
 from aigate.core.sample import Sample
 from aigate.core.score import MetricSpec, Score, ScoreOrNot, Unscored
@@ -82,7 +85,9 @@ class Assertions:
         told = "; ".join(map(assertion_shown, failed))
         if passed:
             return Score(
-                1.0, f"{len(rules) - len(failed)} of {len(rules)} rules hold{f', not: {told}' if told else ''}"
+                1.0,
+                f"{len(rules) - len(failed)} of"
+                f" {count_of(len(rules), 'rule holds', 'rules hold')}{f', not: {told}' if told else ''}",
             )
         return Score(0.0, f"does not hold for {shown(output)}: {told}")
 

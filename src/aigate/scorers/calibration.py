@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote
 
+from aigate.core.counts import are, count_of
 from aigate.core.digest import combined_digest, digest_of, seed_from
 from aigate.core.json_text import JsonDefectError, strict_json
 from aigate.core.score import MetricSpec, Score, ScoreOrNot, Unscored
@@ -308,14 +309,16 @@ def _refuse_few(
         told = ", ".join(f"{count} {reason}" for reason, count in missing.items())
         first = next(row.score.explanation for row in inside if isinstance(row.score, Unscored))
         raise CannotJudgeError(
-            f"{sum(missing.values())} of {len(inside)} labelled answers got no score of '{metric}' ({told}); the first:"
+            f"{sum(missing.values())} of {count_of(len(inside), 'labelled answer')} got no score of"
+            f" '{metric}' ({told}); the first:"
             f" {first}",
             hint="what a judge fails on is no random part: make it answer, then calibrate again",
         )
     for kind, count in (("good", sum(row.good for row in scored)), ("bad", sum(not row.good for row in scored))):
         if count < FEWEST_OF_A_KIND:
             raise UsageError(
-                f"{count} of {len(scored)} scored answers are labelled {kind}, {FEWEST_OF_A_KIND} at least are needed",
+                f"{count} of {count_of(len(scored), 'scored answer')} {are(count)} labelled {kind}, {FEWEST_OF_A_KIND}"
+                f" at least are needed",
                 hint="label more answers, bad ones above all; or say what counts as good with --good",
             )
 

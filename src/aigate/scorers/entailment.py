@@ -35,6 +35,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Literal
 
+from aigate.core.counts import count_of
 from aigate.core.registry import nearest
 from aigate.core.sample import Sample
 from aigate.core.score import MetricSpec, Score, ScoreOrNot, Unscored
@@ -286,7 +287,9 @@ class Entailment(LocalScorer):
             f"{row['id']} {row['probability']:.2f}: {shown(row['claim'], 80)}" for row in failed[:SHOWN_CLAIMS]
         )
         more = f" and {len(failed) - SHOWN_CLAIMS} more" if len(failed) > SHOWN_CLAIMS else ""
-        explanation = f"{supported} of {len(rows)} sentences are entailed" + (f"; {told}{more}" if failed else "")
+        explanation = f"{supported} of {count_of(len(rows), 'sentence is entailed', 'sentences are entailed')}" + (
+            f"; {told}{more}" if failed else ""
+        )
         details = {"outcome": "judged", "supported": supported, "total": len(rows), "claims": rows}
         return Score(supported / len(rows), explanation, details=details)
 

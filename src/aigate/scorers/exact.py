@@ -29,6 +29,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
+from aigate.core.counts import count_of
 from aigate.core.digest import canonical_json
 from aigate.core.json_text import strict_json
 from aigate.core.response import Response
@@ -234,7 +235,7 @@ def _json_difference(got: Any, expected: Any, path: str = "$") -> str:
         return _object_difference(got, expected, path)
     if isinstance(got, list | tuple) and isinstance(expected, list | tuple):
         if len(got) != len(expected):
-            return f"{path} has {len(got)} items instead of {len(expected)}"
+            return f"{path} has {count_of(len(got), 'item')} instead of {len(expected)}"
         pairs = enumerate(zip(got, expected, strict=True))
         return next((found for i, (a, b) in pairs if (found := _json_difference(a, b, f"{path}[{i}]"))), "")
     same = isinstance(got, bool) == isinstance(expected, bool) and got == expected

@@ -31,6 +31,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+from aigate.core.counts import count_of
 from aigate.core.response import Response
 from aigate.core.sample import Sample
 from aigate.core.score import MetricSpec, Score, ScoreOrNot, Unscored
@@ -468,7 +469,9 @@ def _explained(claims: Sequence[Claim], supported: int) -> str:
     failed = [claim for claim in claims if claim.verdict != "supported"]
     told = "; ".join(f"{claim.id} {claim.verdict}: {shown(claim.text, 80)}" for claim in failed[:SHOWN_CLAIMS])
     more = f" and {len(failed) - SHOWN_CLAIMS} more" if len(failed) > SHOWN_CLAIMS else ""
-    return f"{supported} of {len(claims)} claims are supported" + (f"; {told}{more}" if failed else "")
+    return f"{supported} of {count_of(len(claims), 'claim is supported', 'claims are supported')}" + (
+        f"; {told}{more}" if failed else ""
+    )
 
 
 def _shortened(text: str) -> str:

@@ -36,6 +36,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from aigate.core.counts import count_of
 from aigate.core.response import Response
 from aigate.core.sample import Sample
 from aigate.core.score import MetricSpec, Score, ScoreOrNot, Unscored
@@ -173,7 +174,7 @@ class Unsupported:
         if not self.lost:
             return held
         kinds = ((self.numbers, "number"), (self.names, "name"))
-        among = [f"{count} {word}{'' if count == 1 else 's'}" for count, word in kinds if count]
+        among = [count_of(count, word) for count, word in kinds if count]
         inside = f" (among them {' and '.join(among)})" if among else ""
         return f"{held}; not in them{inside}: {shown_words(self.lost)}"
 

@@ -11,6 +11,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from aigate.core.counts import count_of
 from aigate.core.registry import nearest
 from aigate.errors import ConfigError
 from aigate.scorers.base import ScorerSettings
@@ -121,8 +122,8 @@ def pattern_option(settings: ScorerSettings, name: str, *, groups: int | None = 
     except (re.error, OverflowError, RecursionError) as error:
         raise _wrong(settings, name, text, f"a regular expression ({error})") from None
     if groups is not None and pattern.groups != groups:
-        plural = "" if groups == 1 else "s"
-        raise _wrong(settings, name, text, f"a regular expression with {groups} group{plural}, not {pattern.groups}")
+        expected = f"a regular expression with {count_of(groups, 'group')}, not {pattern.groups}"
+        raise _wrong(settings, name, text, expected)
     return pattern
 
 

@@ -52,6 +52,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, NamedTuple, get_origin
 
+from aigate.core.counts import count_of
 from aigate.core.digest import digest_of
 from aigate.core.registry import nearest
 from aigate.core.response import Response
@@ -648,7 +649,7 @@ def _explained(evidence: Sequence[Mapping[str, Any]]) -> str:
     if ratings:
         return f"ragas: {' and '.join(ratings)}"
     good = sum(row["verdict"] == "supported" for row in evidence)
-    return f"ragas: {good} of {len(evidence)} verdicts are good"
+    return f"ragas: {good} of {count_of(len(evidence), 'verdict is good', 'verdicts are good')}"
 
 
 # ragas itself.

@@ -3,9 +3,11 @@
     { scorer = "rubric", metric = "tone", criteria = ["It is polite.", "It says what to do next."], scale = 5 }
 
 One question per judgement. For each criterion the judge reasons and then gives a grade from 1 to `scale`, which is
-mapped to [0, 1]; the score is the mean over the criteria. `levels`, a list of texts from worst to best, says what each
-grade means, and then their number is the scale. The judge sees the question and the answer; with
-`show = ["contexts", "reference"]` it sees these too, and samples without them lie outside the metric.
+mapped to [0, 1]; the score is the mean over the criteria. With `criteria = "sample"` they are those that each sample
+brings in its reference, `{"criteria": ["It is polite."]}`; samples without lie outside the metric. `levels`, a list of
+texts from worst to best, says what each grade means, and then their number is the scale. The judge sees the question
+and the answer; with `show = ["contexts", "reference"]` it sees these too, and samples without them lie outside the
+metric.
 
 A criterion without a grade, with two, or without reasoning is asked again and then a judge error. An empty answer gets
 the lowest grade without a question.
@@ -15,8 +17,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
+from aigate.core.counts import count_of
 from aigate.core.response import Response
 from aigate.core.sample import Sample
 from aigate.core.score import MetricSpec, Score, ScoreOrNot, Unscored
@@ -40,6 +44,7 @@ NAME = "rubric"
 SCALE = 5
 SCALES = range(2, 11)
 MOST_CRITERIA = 20
+OF_SAMPLE = "sample"  # value of the option `criteria`
 TOLD_CRITERIA = 3  # in the explanation
 
 
@@ -57,7 +62,7 @@ def from_settings(settings: ScorerSettings) -> JudgedScorer:
     scale = _scale(settings, levels)
     options = {
         "metric": metric,
-        "criteria": list(criteria),
+        "criteria": list(criteria) or OF_SAMPLE,
         "scale": scale,
         "levels": list(levels) if levels else None,
         "show": list(show) if show else None,
@@ -68,10 +73,13 @@ def from_settings(settings: ScorerSettings) -> JudgedScorer:
 
 
 def _criteria(settings: ScorerSettings) -> tuple[str, ...]:
+    """The criteria; none where each sample brings its own."""
+    if settings.options.get("criteria") == OF_SAMPLE:
+        return ()
     criteria = texts_option(settings, "criteria")
     if criteria is None:
         raise ConfigError(
-            f"scorer '{NAME}' has no criteria, expected a list of texts",
+            f"scorer '{NAME}' has no criteria, expected a list of texts, or '{OF_SAMPLE}' for those of each sample",
             hint='{ scorer = "rubric", criteria = ["It is polite.", "It says what to do next."] }',
         )
     if len(criteria) > MOST_CRITERIA:
@@ -86,7 +94,8 @@ def _levels(settings: ScorerSettings) -> tuple[str, ...]:
     levels = texts_option(settings, "levels") or ()
     if levels and len(levels) not in SCALES:
         raise ConfigError(
-            f"scorer '{NAME}': option 'levels' holds {len(levels)} texts, expected {SCALES[0]} to {SCALES[-1]}",
+            f"scorer '{NAME}': option 'levels' holds {count_of(len(levels), 'text')}, expected {SCALES[0]}"
+            f" to {SCALES[-1]}",
             hint="give one text per grade, the worst first",
         )
     return levels
@@ -113,7 +122,10 @@ class Rubric(Asked):
     show: tuple[str, ...] = ()
 
     def applies_to(self, sample: Sample) -> Unscored | None:
-        """Samples without what the judge is to be shown lie outside the metric."""
+        """Samples without criteria, or without what the judge is to be shown, lie outside the metric."""
+        if not self.criteria and not _own_criteria(sample):
+            told = f'expected {{"criteria": [...]}}, 1 to {MOST_CRITERIA} different texts'
+            return Unscored("not_applicable", f"the reference holds no criteria; {told}")
         return lacks_what_is_shown(sample, self.show)
 
     def questions(self, sample: Sample, output: str) -> Sequence[Question]:
@@ -121,7 +133,7 @@ class Rubric(Asked):
         data = {
             "question": sample.text,
             **what_is_shown(sample, self.show),
-            "criteria": [{"id": id_, "text": text} for id_, text in self._numbered.items()],
+            "criteria": [{"id": id_, "text": text} for id_, text in self._numbered(sample).items()],
             "scale": self._grades,
             "answer": output,
         }
@@ -137,12 +149,11 @@ class Rubric(Asked):
         if not output.strip():
             return Score(0.0, "the answer is empty", details={"grades": []})
         [question] = self.questions(sample, output)
-        return await access.ask(question, self._read)
+        return await access.ask(question, partial(self._read, criteria=self._numbered(sample)))
 
-    @property
-    def _numbered(self) -> Mapping[str, str]:
+    def _numbered(self, sample: Sample) -> Mapping[str, str]:
         """The criteria by id."""
-        return {f"k{number}": text for number, text in enumerate(self.criteria, start=1)}
+        return {f"k{number}": text for number, text in enumerate(self.criteria or _own_criteria(sample), start=1)}
 
     @property
     def _grades(self) -> list[Mapping[str, Any]]:
@@ -151,13 +162,13 @@ class Rubric(Asked):
         meanings = dict(enumerate(self.levels, start=1)) or ends
         return [{"grade": grade, "meaning": meanings.get(grade, "between")} for grade in range(1, self.scale + 1)]
 
-    def _read(self, reply: Mapping[str, Any]) -> Score:
+    def _read(self, reply: Mapping[str, Any], *, criteria: Mapping[str, str]) -> Score:
         """The score of a reply.
 
         Raises:
             UnusableReplyError: Ids that are not the criteria's, or a grade without reasoning.
         """
-        rows = rows_by_id(reply["grades"], list(self._numbered), kind="criterion")
+        rows = rows_by_id(reply["grades"], list(criteria), kind="criterion")
         grades: list[Mapping[str, Any]] = [
             {
                 "id": id_,
@@ -165,7 +176,7 @@ class Rubric(Asked):
                 "grade": int(rows[id_]["grade"]),
                 "reasoning": reason_in(rows[id_], of=id_),
             }
-            for id_, text in self._numbered.items()
+            for id_, text in criteria.items()
         ]
         points = sum(int(row["grade"]) - 1 for row in grades)
         value = points / ((self.scale - 1) * len(grades))
@@ -180,6 +191,14 @@ class Rubric(Asked):
         )
         more = len(grades) - len(lowest)
         return told + (f"; and {more} more" if more else "")
+
+
+def _own_criteria(sample: Sample) -> Sequence[str]:
+    """The criteria that a sample brings; none where they could not all be graded."""
+    given = sample.reference.get("criteria") if isinstance(sample.reference, Mapping) else None
+    texts = [text for text in given if isinstance(text, str) and text.strip()] if isinstance(given, list) else []
+    sound = texts == given and len(set(texts)) == len(texts) <= MOST_CRITERIA
+    return texts if sound else ()
 
 
 def _schema(scale: int) -> Mapping[str, Any]:

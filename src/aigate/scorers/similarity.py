@@ -4,7 +4,8 @@
     { scorer = "similarity", model = "models/all-MiniLM" }   # a sentence-transformers model on disk (extra `local`)
 
 The score is the cosine, and 0 where it is negative: 1 for the same direction, 0 for nothing in common or worse. Of
-several references the most alike counts; one that is no text is outside the metric. An empty answer scores 0 and
+several references the most alike counts; one that is no text is outside the metric, but for an object that names
+texts beside rules or criteria: `{"assert": [...], "similar": ["Within 30 days."]}`. An empty answer scores 0 and
 nothing is asked. Without `model` an embedding model is asked through the judges' limiter, budget and journal; vectors
 that cannot be used (one too few, NaN, zeros, another length) are a judge error. With it, nothing leaves the machine; a
 text that is longer than the model reads is not scored: what a model does not read, it cannot compare.
@@ -16,7 +17,8 @@ score that separates good from bad with `aigate judge calibrate`, and let anothe
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -47,6 +49,7 @@ from aigate.scorers.reading import alternatives, shown
 __all__ = ["EmbeddedSimilarity", "LocalSimilarity", "from_settings"]
 
 NAME = "similarity"
+SHORT = 128  # tokens that one thread embeds by itself
 KEPT_VECTORS = 4096  # of references and answers, by a local model
 
 
@@ -135,7 +138,9 @@ _EMPTY = Score(0.0, "the answer is empty")
 
 
 def _references(sample: Sample) -> list[str]:
-    return [text for text in alternatives(sample.reference) or () if text.strip()]
+    given = sample.reference
+    given = given.get("similar") if isinstance(given, Mapping) else given
+    return [text for text in alternatives(given) or () if text.strip()]
 
 
 def _compared(sample: Sample, answer: Vector, references: Sequence[Vector]) -> Score:
@@ -159,13 +164,27 @@ def _vector(weights: Weights, text: str) -> Vector:
     tokens = len(model.tokenizer(text, verbose=False)["input_ids"])
     if longest is not None and tokens > longest:
         raise ScoringError(f"a text has {tokens} tokens, and the model '{weights.model}' reads {longest}")
-    found = model.encode([text], show_progress_bar=False, convert_to_numpy=True)[0]
+    with _threads_for(tokens):
+        found = model.encode([text], show_progress_bar=False, convert_to_numpy=True)[0]
     vector = tuple(map(float, found))
     try:
         refuse_unsound([vector], count=1)
     except ValueError as error:
         raise ScoringError(f"the model '{weights.model}': {error}") from None
     return vector
+
+
+@contextmanager
+def _threads_for(tokens: int) -> Iterator[None]:
+    """One thread for a short text: two that divide it wait for each other, 15 times as long on a busy machine."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1 if tokens <= SHORT else before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @lru_cache(maxsize=2)

@@ -10,7 +10,7 @@ from aigate.errors import SuiteError, UsageError
 from aigate.goldens.check import check_suite
 from aigate.goldens.peers.base import PEERS, import_peer, recognised, unique_ids, write_suite
 from aigate.goldens.suite import load_suite
-from aigate.testing import LoopbackServer
+from aigate.testing import FakeJudge, LoopbackServer
 
 ASSETS = Path(__file__).parents[2] / "assets" / "peers"
 PROMPTFOO = ASSETS / "promptfoo" / "promptfooconfig.yaml"
@@ -42,16 +42,23 @@ def test_a_suite_loads_without_a_problem(tmp_path, source, peer, samples):
     assert check_suite(tmp_path / "suite").problems == ()
 
 
+def grades(asked):
+    """What a judge of the scorer `rubric` replies that finds everything good."""
+    rows = [{"id": row["id"], "reasoning": "it is so", "grade": 5} for row in asked.data["criteria"]]
+    return {"grades": rows}
+
+
 @pytest.mark.parametrize(("source", "peer", "samples"), SOURCES, ids=IDS)
 def test_a_suite_runs_from_the_command_line(tmp_path, monkeypatch, capsys, source, peer, samples):
     monkeypatch.chdir(tmp_path)
     assert main(["goldens", "import", str(source), "--from", peer, "--out", "goldens/it"]) == 0
     out = capsys.readouterr().out
     assert f"{samples} samples from {peer}" in out
-    with LoopbackServer(api_key="key") as server:
+    with LoopbackServer(api_key="key") as server, LoopbackServer(FakeJudge({"rubric_grades": grades})) as judge:
         monkeypatch.setenv("OPENAI_API_KEY", "key")
         monkeypatch.setenv("AIGATE_BASE_URL", server.base_url)
-        code = main(["eval", "--suite", "goldens/it", "--threshold", "0", "--quiet", "--no-journal"])
+        asked = ["--judge", "j/1/v1", "--judge-base-url", judge.base_url, "--judge-api-key-env", ""]
+        code = main(["eval", "--suite", "goldens/it", "--threshold", "0", "--quiet", "--no-journal", *asked])
     assert code in {1, 3, 4}  # it ran: without a baseline, and few samples, there is no pass
     told = capsys.readouterr().err
     assert f"{samples} scored" in told or f"{samples} unparseable" in told  # an echo is none of the choices
@@ -132,7 +139,8 @@ def test_promptfoo_variables_become_input_contexts_and_metadata():
 def test_promptfoo_asserts_become_rules_and_defaults_are_added():
     sample = by_id(imported(PROMPTFOO, "promptfoo"))["returns-window"]
     assert sample.reference == {
-        "assert": [{"type": "contains", "value": "45 days"}, {"type": "not-icontains", "value": "as an ai"}]
+        "assert": [{"type": "contains", "value": "45 days"}, {"type": "not-icontains", "value": "as an ai"}],
+        "criteria": ["is polite"],
     }
     assert by_id(imported(PROMPTFOO, "promptfoo"))["json-please"].reference["threshold"] == 0.5
 
@@ -156,7 +164,6 @@ def test_promptfoo_tests_in_csv_are_read_with_their_short_asserts():
 def test_promptfoo_leaves_nothing_out_in_silence():
     left = "\n".join(imported(PROMPTFOO, "promptfoo").left_out)
     for part in (
-        "test 1 ('Returns window'), test 4 ('Place'): assert llm-rubric",
         "assert latency",
         "test 2: assert javascript",
         "provider anthropic:messages:claude",
@@ -212,6 +219,10 @@ def config(folder, **more):
     return path
 
 
+def judged(**rule):
+    return [{"vars": {"q": "a"}, "assert": [rule]}]
+
+
 @pytest.mark.parametrize(
     ("more", "named"),
     [
@@ -228,11 +239,97 @@ def config(folder, **more):
         ({"tests": [{"vars": {"q": "a"}, "assert": [{"type": "equals", "value": "{% if q %}b"}]}]}, "is a template"),
         ({"tests": [{"vars": {"q": "file://x.js"}}, {"vars": {"q": "a"}}]}, "variable 'q' from file://x.js"),
         ({"tests": ["https://example.org/tests", {"vars": {"q": "a"}}]}, "tests from https://example.org/tests"),
+        ({"tests": judged(type="llm-rubric", value="a", rubricPrompt="x")}, "assert llm-rubric with rubricPrompt"),
+        ({"tests": judged(type="llm-rubric", value="a", threshold=0.5)}, "'threshold' of assert llm-rubric"),
+        ({"tests": judged(type="llm-rubric", value="a", provider="x")}, "'provider' of assert llm-rubric"),
+        ({"tests": judged(type="llm-rubric", value={"a": 1})}, "assert llm-rubric needs a text, got {'a': 1}"),
+        ({"tests": judged(type="llm-rubric", value="{% if q %}b")}, "assert llm-rubric: its value is a template"),
+        ({"tests": judged(type="not-llm-rubric", value="a")}, "assert not-llm-rubric: unknown type"),
+        ({"tests": judged(type="similar")}, "assert similar needs a text, got None"),
+        ({"tests": judged(type="similar", value=["a", 1])}, "assert similar needs a text, got ['a', 1]"),
+        (
+            {"tests": judged(type="similar", value="a", threshold=7)},
+            "assert similar: threshold is 7, expected a number",
+        ),
+        ({"tests": judged(type="similar", value="a", weight=2)}, "'weight' of assert similar"),
+        ({"tests": [{**judged(type="similar", value="a")[0], "threshold": 0.5}]}, "'threshold' over llm-rubric and"),
         ({"tests": [{"vars": {"q": "a"}, "assert": [{"type": "assert-set", "assert": []}]}]}, "assert-set with assert"),
     ],
 )
 def test_promptfoo_names_what_it_cannot_carry(tmp_path, more, named):
     assert named in "\n".join(imported(config(tmp_path, **more), "promptfoo").left_out)
+
+
+ASKS_MODELS = [
+    {
+        "vars": {"q": "How long?"},
+        "assert": [
+            {"type": "llm-rubric", "value": "answers {{q}} politely"},
+            "similar(0.8): Within 45 days.",
+            {"type": "llm-rubric", "value": "names the days"},
+        ],
+    },
+    {"vars": {"q": "Do you ship?"}, "assert": [{"type": "similar", "value": ["Yes.", "We do."]}]},
+    {"vars": {"q": "Where?"}, "assert": ["contains: Bern", {"type": "similar", "value": "a"}, "similar: b"]},
+]
+
+
+def test_promptfoo_asserts_that_ask_a_model_become_criteria_and_texts_of_their_sample(tmp_path):
+    found = imported(config(tmp_path, tests=ASKS_MODELS), "promptfoo")
+    assert [sample.reference for sample in found.samples] == [
+        {"criteria": ["answers How long? politely", "names the days"], "similar": ["Within 45 days."]},
+        {"similar": ["Yes.", "We do."]},
+        {"assert": [{"type": "contains", "value": "Bern"}], "similar": ["a"]},
+    ]
+    assert [sample.tags for sample in found.samples] == [("similar-0.8",), ("similar-0.75",), ("similar-0.75",)]
+    assert found.left_out == (
+        "test 3: assert similar, the second of its test: 'similarity' tells one likeness per answer",
+    )
+
+
+def test_without_rules_the_criteria_are_what_a_threshold_speaks_of(tmp_path):
+    found = imported(config(tmp_path, tests=judged(type="llm-rubric", value="is polite")), "promptfoo")
+    assert (found.primary_metric, found.scorers) == (
+        "rubric",
+        ('{ scorer = "rubric", criteria = "sample" }', '"shape"'),
+    )
+
+
+def test_what_the_suite_lacks_is_told_by_import_and_by_check(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    source = config(tmp_path, tests=ASKS_MODELS)
+    assert main(["goldens", "import", str(source), "--out", "it"]) == 0
+    told = capsys.readouterr().err
+    assert "next: name version and embeddings under [judge] in it/suite.toml" in told
+    assert main(["goldens", "check", "it"]) == 2
+    problems = [line for line in capsys.readouterr().out.splitlines() if line.startswith("problem: ")]
+    assert [problem.partition(" (write [judge] and ")[0] for problem in problems] == [
+        "problem: scorer 'rubric' needs a judge, and none is named",
+        "problem: scorer 'similarity' needs an embedding model, and none is named",
+    ]
+    suite = Path("it/suite.toml")
+    lines = suite.read_text().partition("# [judge]")
+    suite.write_text(lines[0] + "[judge]" + lines[2].replace("# ", ""))
+    assert main(["goldens", "check", "it"]) == 0
+
+
+def test_a_text_that_is_not_as_alike_as_its_threshold_fails_the_suite(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    tests = [
+        {"vars": {"q": text}, "assert": [{"type": "similar", "value": text, "threshold": 0.9}]}
+        for text in ("red wine", "white wine", "cold beer")
+    ]
+    assert main(["goldens", "import", str(config(tmp_path, tests=tests)), "--out", "it"]) == 0
+    Path("bot.py").write_text("def answer(text):\n    return text.replace('cold', 'warm')\n")
+    with LoopbackServer(FakeJudge({})) as server:
+        table = f'[judge]\nembeddings = {{ version = "e/1/v1", base-url = "{server.base_url}", api-key-env = "" }}\n'
+        Path("it/suite.toml").write_text(Path("it/suite.toml").read_text() + table)
+        asked = ["--target", "bot.py:answer", "--version", "b/1/v1", "--no-journal", "--quiet"]
+        capsys.readouterr()
+        main(["eval", "--suite", "it", *asked, "--out", "run.jsonl", "--format", "json"])
+    checks = {check["check"]: check for check in json.loads(capsys.readouterr().out)["checks"]}
+    assert (checks["must-pass"]["status"], checks["must-pass"]["threshold"]) == ("fail", 0.9)
+    assert checks["must-pass"]["summary"] == "2 of 3 tagged 'similar-0.9' pass"
 
 
 def test_where_nothing_can_be_carried_over_the_error_says_why(tmp_path):
@@ -316,8 +413,8 @@ def test_deepeval_conversations_and_tools_are_named(tmp_path):
     found = imported(tmp_path / "g.json", "deepeval")
     assert len(found.samples) == 1
     assert found.left_out == (
-        "1 conversational goldens (scenario, turns): only single answers are gated",
-        "'expected_tools' of 1 goldens",
+        "1 conversational golden (scenario, turns): only single answers are gated",
+        "'expected_tools' of 1 golden",
     )
 
 
@@ -347,8 +444,8 @@ def test_inspect_answers_are_read_as_inspect_reads_them(tmp_path, answer, right)
 
 def test_inspect_names_what_it_cannot_carry():
     left = "\n".join(imported(ASSETS / "inspect.jsonl", "inspect").left_out)
-    assert "'sandbox' of 1 rows" in left
-    assert "'files' of 1 rows" in left
+    assert "'sandbox' of 1 row" in left
+    assert "'files' of 1 row" in left
     assert "row 2 ('primes'): several right choices" in left
 
 
@@ -381,7 +478,7 @@ def test_ragas_rows_of_today_are_read():
     second = found.samples[1]
     assert second.contexts == ("We ship to all of Europe.", "By post.")
     assert second.metadata == {"synthesizer_name": "single_hop"}
-    assert found.left_out == ("'rubrics' of 1 rows",)
+    assert found.left_out == ("'rubrics' of 1 row",)
     assert found.provider == "replay"
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from typing import ClassVar, Self
 
+from aigate.core.counts import count_of
 from aigate.core.run import Run
 from aigate.core.verdict import CheckOutcome, Moved, Reason, Status, worst
 from aigate.errors import ConfigError
@@ -160,7 +161,7 @@ def _unknown(costs: _Costs, which: str) -> CheckOutcome | None:
     if not costs.answers:
         why = reason("no-answers", f"the {which} holds no answers")
     else:
-        text = f"{costs.unknown} of {costs.answers} answers of the {which} do not say what they cost"
+        text = f"{costs.unknown} of {count_of(costs.answers, 'answer')} of the {which} do not say what they cost"
         why = reason("cost-unknown", text, "give the price: --price IN,OUT (USD per million tokens), and answer anew")
     status = Status.INCONCLUSIVE if costs.by_sample else Status.ERROR
     return CheckOutcome(MaxCost.name, status, why.text, reasons=(why,))
@@ -168,7 +169,7 @@ def _unknown(costs: _Costs, which: str) -> CheckOutcome | None:
 
 def _part(observed: float, most: float, told: str, n: int, view: View, *, moved: tuple[Moved, ...] = ()) -> _Part:
     if n < 2:
-        why = reason("fewer-than-two-samples", f"{n} sample{'' if n == 1 else 's'} decide nothing")
+        why = reason("fewer-than-two-samples", f"{count_of(n, 'sample decides', 'samples decide')} nothing")
         return _Part(Status.INCONCLUSIVE, why.text, (why,), None, most)
     if observed <= most * (1.0 + SLACK):
         return _Part(Status.PASS, told, (), observed, most)

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from aigate.core.counts import count_of
 from aigate.core.ledger import Outcome
 from aigate.core.run import Run
 from aigate.core.verdict import CheckOutcome, Interval, Moved, Reason, Status
@@ -58,7 +59,7 @@ class MaxErrorRate(ConfiguredCheck):
         run = part_of(evidence.candidate, view)
         errors, asked = run.ledger.unanswered, run.ledger.asked
         if len(run.samples) < 2 or asked == 0:
-            why = reason("fewer-than-two-samples", f"{asked} calls decide nothing")
+            why = reason("fewer-than-two-samples", f"{count_of(asked, 'call decides', 'calls decide')} nothing")
             return CheckOutcome(self.name, Status.INCONCLUSIVE, why.text, threshold=self.at_most, reasons=(why,))
         rate = errors / asked
         low, high = wilson_interval(errors, asked, level=level)
@@ -67,7 +68,7 @@ class MaxErrorRate(ConfiguredCheck):
         return CheckOutcome(
             check=self.name,
             status=status,
-            summary=f"{errors} of {asked} calls gave no answer ({rate:.2%}, at most {self.at_most:.2%})",
+            summary=f"{errors} of {count_of(asked, 'call')} gave no answer ({rate:.2%}, at most {self.at_most:.2%})",
             observed=rate,
             interval=Interval(low, high, level, "Wilson"),
             threshold=self.at_most,
@@ -86,7 +87,7 @@ class MaxErrorRate(ConfiguredCheck):
         errors, asked, stopped = run.ledger.unanswered, run.ledger.asked, run.ledger.counts[Outcome.BUDGET]
         if errors + stopped <= self.at_most * (asked + stopped):
             return Status.PASS, ()
-        text = f"{errors} of {asked} calls gave no answer: {errors / asked:.2%}, against {self.at_most:.2%}"
+        text = f"{errors} of {count_of(asked, 'call')} gave no answer: {errors / asked:.2%}, against {self.at_most:.2%}"
         if errors <= self.at_most * planned:
             hint = "go on with it: --resume --no-early-stop"
             why = f"{text}; what was not asked could bring it to the other side"

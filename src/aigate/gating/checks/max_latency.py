@@ -19,6 +19,7 @@ from datetime import datetime
 from itertools import groupby
 from typing import Any, ClassVar, Literal, Self
 
+from aigate.core.counts import are, count_of
 from aigate.core.registry import nearest
 from aigate.core.run import Run, RunHeader
 from aigate.core.verdict import CheckOutcome, Interval, Moved, Reason, Status, worst
@@ -149,7 +150,9 @@ class MaxLatency(ConfiguredCheck):
         if above + lost <= limits.within:
             status, reasons = Status.PASS, tuple[Reason, ...]()
         elif above >= limits.beyond:
-            text = f"{above} of {limits.n} answers took longer than {_s(seconds)}: {self._named} is above it"
+            text = (
+                f"{above} of {count_of(limits.n, 'answer')} took longer than {_s(seconds)}: {self._named} is above it"
+            )
             status, reasons = Status.FAIL, (reason("latency", text, "read the slowest samples"),)
         else:
             status = Status.INCONCLUSIVE
@@ -173,13 +176,15 @@ class MaxLatency(ConfiguredCheck):
         settled = samples_to_settle(above, max(1, limits.n), self._quantile, level=level)
         about = "" if settled is None or settled <= limits.n else f"; about {settled} would settle it at this rate"
         needed = samples_to_bound(self._quantile, level=level)
-        seen = f"{above} of {limits.n} answers took longer than {_s(seconds)}"
+        seen = f"{above} of {count_of(limits.n, 'answer')} took longer than {_s(seconds)}"
         more = "ask more answers of each sample (--repeats), or add samples"
         if limits.within < 0 and limits.n < needed:
             text = f"{seen}: it needs at least {needed} samples to bound {self._named}"
             return reason("latency-not-bounded", f"{text}{about if above else ''}", more)
         if above <= limits.within:
-            text = f"{lost} answers did not come, through no fault of the candidate, and could have been slow"
+            text = (
+                f"{count_of(lost, 'answer')} did not come, through no fault of the candidate, and could have been slow"
+            )
             return reason("missing-decides", text, "run again so that none is missing")
         return reason("latency-undecided", f"{seen}: {self._named} may be on either side{about}", more)
 
@@ -224,13 +229,19 @@ class MaxLatency(ConfiguredCheck):
         found = {lost: _ratio(evidence, view, (ours, theirs), ids, most, lost, level) for lost in scenarios}
         seen, pairs = found["left out"], len(ids)
         if seen is None or seen.n < (1.0 - MOST_LEFT_OUT) * pairs:
-            text = f"{0 if seen is None else seen.n} of {pairs} samples have a {MEASURES[self.of]} in both runs"
+            text = (
+                f"{0 if seen is None else seen.n} of {count_of(pairs, 'sample has', 'samples have')} a"
+                f" {MEASURES[self.of]} in both runs"
+            )
             why = reason("latency-left-out", text, "run again with --no-journal, so that each is measured")
             return _Part(Status.INCONCLUSIVE, text, (why,), threshold=most)
         told = {lost: _side(ratio, most, level) for lost, ratio in found.items()}
         status, reasons = told["left out"], _notes(comparison)
         if len(set(told.values())) > 1:
-            status, text = Status.INCONCLUSIVE, f"{len(ours.lost)} answers that did not come could change the ratio"
+            status, text = (
+                Status.INCONCLUSIVE,
+                f"{count_of(len(ours.lost), 'answer')} that did not come could change the ratio",
+            )
             reasons += (reason("missing-decides", text, "run again so that none is missing"),)
         elif status is Status.FAIL:
             text = f"the typical question takes {seen.ratio:.3g} times as long as before, {most:g} is tolerated"
@@ -365,7 +376,10 @@ def _silent(timings: Timings, which: str) -> _Part | None:
     silent = timings.journaled + timings.unmeasured
     asked = silent + len(timings.times) + len(timings.lost)
     if timings.journaled:
-        text = f"{timings.journaled} of {asked} answers of the {which} are from the journal, which have no {what}"
+        text = (
+            f"{timings.journaled} of {count_of(asked, 'answer')} of the {which} {are(timings.journaled)}"
+            f" from the journal, which have no {what}"
+        )
         why = reason("latency-left-out", text, "run again with --no-journal, so that each is asked for and measured")
         return _Part(Status.INCONCLUSIVE, text, (why,))
     if timings.times:
@@ -381,7 +395,12 @@ def _left_out_note(timings: Timings) -> tuple[Reason, ...]:
     if not silent or timings.left_out > MOST_LEFT_OUT:
         return ()
     told = f"{timings.journaled} from the journal" if timings.journaled else "not timed"
-    return (reason("latency-left-out", f"{silent} answers say nothing of {MEASURES[timings.of]}: {told}"),)
+    return (
+        reason(
+            "latency-left-out",
+            f"{count_of(silent, 'answer says', 'answers say')} nothing of {MEASURES[timings.of]}: {told}",
+        ),
+    )
 
 
 def _spent(run: Run, views: Sequence[View], alpha: float) -> list[float]:

@@ -10,6 +10,7 @@ from typing import ClassVar
 import numpy as np
 
 from aigate.core.columns import SCORED
+from aigate.core.counts import count_of
 from aigate.core.run import Run
 from aigate.core.sample import Sample
 from aigate.core.score import ScoreOrNot, Unscored
@@ -240,7 +241,9 @@ class MinScore(ConfiguredCheck):
 
 def _too_few(n: int) -> Reason:
     return reason(
-        "fewer-than-two-samples", f"{n} sample{'' if n == 1 else 's'} decide nothing", "add samples to the suite"
+        "fewer-than-two-samples",
+        f"{count_of(n, 'sample decides', 'samples decide')} nothing",
+        "add samples to the suite",
     )
 
 

@@ -8,6 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from aigate.core.counts import are, count_of
 from aigate.core.ledger import Outcome
 from aigate.core.run import Result, Run
 from aigate.core.score import Score, Unscored
@@ -112,13 +113,13 @@ class MustPass(ConfiguredCheck):
     ) -> tuple[Status, tuple[Reason, ...]]:
         if failed:
             ids = ", ".join(sorted({result.sample_id for result in failed}))
-            of = f"{len({result.sample_id for result in failed})} of {tagged} samples"
+            of = f"{len({result.sample_id for result in failed})} of {count_of(tagged, 'sample')}"
             text = f"{of} tagged '{self.tag}' miss {metric} >= {self.at_least:g}: {ids}"
             return Status.FAIL, (
                 reason("must-pass", text, "what must pass is not up for averaging: fix it or take the tag off"),
             )
         if missing:
-            text = f"{len(missing)} scores of samples tagged '{self.tag}' are missing"
+            text = f"{count_of(len(missing), 'score')} of samples tagged '{self.tag}' {are(len(missing))} missing"
             return Status.INCONCLUSIVE, (reason("missing-decides", text, "run again so that no score is missing"),)
         if n_samples < 2:
             return Status.INCONCLUSIVE, (reason("fewer-than-two-samples", "the run holds a single sample"),)

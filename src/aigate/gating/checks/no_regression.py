@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
+from aigate.core.counts import count_of
 from aigate.core.verdict import CheckOutcome, Interval, Moved, Reason, Status
 from aigate.errors import ConfigError
 from aigate.gating.arrays import Bools, Floats, Ints
@@ -346,7 +347,11 @@ def _look(check: NoRegression, evidence: Evidence, paired: PairedScores, margin:
     if len({look.status for look in found}) == 1:
         return found[0]
     told = ", ".join(f"{look.status} if {scenario}" for look, scenario in zip(found, scenarios, strict=True))
-    why = reason("missing-decides", f"{part.missing} missing scores decide ({told})", "run again")
+    why = reason(
+        "missing-decides",
+        f"{count_of(part.missing, 'missing score decides', 'missing scores decide')} ({told})",
+        "run again",
+    )
     return replace(found[0], status=Status.INCONCLUSIVE, reasons=(why,))
 
 
@@ -382,7 +387,7 @@ def _explained(
     """The status of the whole metric at a look, and why."""
     metric, margin, block = setting.check.metric, setting.margin, setting.blocks[Hypothesis(setting.check.metric)]
     if len(arms.units) < 2:
-        text = f"{len(arms.units)} shared sample decides nothing"
+        text = f"{count_of(len(arms.units), 'shared sample decides', 'shared samples decide')} nothing"
         return Status.INCONCLUSIVE, (reason("fewer-than-two-samples", text),)
     if decision == "pass":
         text = f"{metric} fell by {_points(drop)}: real, but shown to be less than the margin of {_points(margin)}"
@@ -466,7 +471,9 @@ def _blind_slices(setting: _Setting, paired: PairedScores, scenario: Scenario) -
         needed = block_floor(setting.block_level, **repeats) if setting.block_level > 0.0 else arms.n_units + 1
         if arms.n_units < needed:
             text = (
-                f"slice '{tag}' has {arms.n_units} samples or groups{at}: {needed} at least are needed to see it fall"
+                f"slice '{tag}' has"
+                f" {count_of(arms.n_units, 'sample or group', 'samples or groups')}{at}: {needed} at least"
+                f" are needed to see it fall"
             )
             found.append(reason("suite-too-small", text, "add samples to the slice, or do not gate on it"))
     return tuple(found)
@@ -482,7 +489,10 @@ def _fallen_slices(setting: _Setting, paired: PairedScores, scenario: Scenario) 
         arms = _arms(paired, scenario, tag)
         decision, drop, _ = setting.decided(arms, tag) if len(arms.units) >= 2 else (None, 0.0, None)
         if decision == "block":
-            text = f"{check.metric} fell by {_points(drop)} in '{tag}' ({len(arms.units)} samples, p = {block.p:.2g})"
+            text = (
+                f"{check.metric} fell by {_points(drop)} in '{tag}'"
+                f" ({count_of(len(arms.units), 'sample')}, p = {block.p:.2g})"
+            )
             found.append(reason("slice-drop", text, "read the samples that moved, with both answers"))
     return tuple(found)
 

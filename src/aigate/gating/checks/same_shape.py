@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from aigate.core.counts import count_of
 from aigate.core.registry import nearest
 from aigate.core.run import Run
 from aigate.core.verdict import CheckOutcome, Moved, Reason, Status
@@ -184,7 +185,11 @@ class SameShape(ConfiguredCheck):
         self, shown: Sequence[_Shift], moved: Sequence[_Shift], visible: float, n: int, n_units: int
     ) -> tuple[Status, tuple[Reason, ...]]:
         if n < 2:
-            return Status.INCONCLUSIVE, (reason("fewer-than-two-samples", f"{n} shared sample decides nothing"),)
+            return Status.INCONCLUSIVE, (
+                reason(
+                    "fewer-than-two-samples", f"{count_of(n, 'shared sample decides', 'shared samples decide')} nothing"
+                ),
+            )
         if shown:
             text = "the outputs changed shape: " + _named(shown)
             hint = "whatever parses the outputs may break: pin the format in the prompt, or change what reads it"

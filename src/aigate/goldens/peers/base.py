@@ -101,6 +101,7 @@ class PeerSuite:
         answers: Answers that the source holds, as rows of a recording.
         left_out: What could not be carried over, one sentence each.
         notes: What a reader should know besides.
+        judge: The keys of `[judge]` that the scorers cannot do without, with an example of each.
     """
 
     samples: tuple[Sample, ...]
@@ -114,6 +115,7 @@ class PeerSuite:
     answers: tuple[Mapping[str, Any], ...] = ()
     left_out: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    judge: Mapping[str, str] = field(default_factory=dict)
 
 
 def import_peer(source: Path, peer: str) -> PeerSuite:
@@ -253,6 +255,8 @@ def _toml(found: PeerSuite, source: Path, peer: str) -> str:
             "checks = [",
             *(f"  {row}," for row in found.checks),
             "]",
+            *(["", "# [judge]"] if found.judge else []),
+            *(f"# {key} = {json.dumps(example)}" for key, example in found.judge.items()),
             "",
         ]
     )
@@ -272,10 +276,10 @@ def unique_ids(ids: Iterable[str]) -> list[str]:
     return found
 
 
-def compared(metric: str) -> tuple[str, ...]:
+def compared(*metrics: str) -> tuple[str, ...]:
     """The checks of a policy that asks for no threshold: nothing may become worse."""
     return (
-        f'{{ check = "no-regression", metric = "{metric}" }}',
+        *(f'{{ check = "no-regression", metric = "{metric}" }}' for metric in metrics),
         '{ check = "same-shape" }',
         '{ check = "max-error-rate", at-most = 0.01 }',
     )

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from aigate.core.counts import count_of
 from aigate.errors import SuiteError
 from aigate.goldens.peers.base import (
     PeerSuite,
@@ -91,5 +92,9 @@ def _left_out(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     talks = sum(map(_is_conversation, rows))
     counted = Counter(name for row in rows for name, value in row.items() if value not in (None, "", [], {}))
     unread = {name: n for name, n in counted.items() if name not in (*MAPPED, *KEPT, *CONVERSATION)}
-    found = [f"{talks} conversational goldens (scenario, turns): only single answers are gated"] if talks else []
-    return found + [f"'{name}' of {n} goldens" for name, n in sorted(unread.items())]
+    found = (
+        [f"{count_of(talks, 'conversational golden')} (scenario, turns): only single answers are gated"]
+        if talks
+        else []
+    )
+    return found + [f"'{name}' of {count_of(n, 'golden')}" for name, n in sorted(unread.items())]

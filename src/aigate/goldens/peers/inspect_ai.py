@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from aigate.core.counts import count_of
 from aigate.errors import SuiteError
 from aigate.goldens.peers.base import LeftOut, PeerSuite, checked_sample, compared, made_id, rows_of, unique_ids
 from aigate.goldens.peers.questions import OWN_VERSION
@@ -118,4 +119,4 @@ def _metadata(row: Mapping[str, Any]) -> dict[str, Any]:
 
 def _left_out(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     counted = Counter(name for row in rows for name, value in row.items() if value not in (None, "", [], {}))
-    return [f"'{name}' of {n} rows" for name, n in sorted(counted.items()) if name not in MAPPED]
+    return [f"'{name}' of {count_of(n, 'row')}" for name, n in sorted(counted.items()) if name not in MAPPED]

@@ -1,6 +1,8 @@
-"""A promptfoo configuration: prompts, the first OpenAI provider, tests with their variables and deterministic asserts.
+"""A promptfoo configuration: prompts, the first OpenAI provider, tests with their variables and asserts.
 
-Asserts that need a model, code, a clock or a bill are named, never dropped in silence. Files are read relative to the
+Deterministic asserts become rules of the scorer `assertions`, `llm-rubric` criteria of `rubric`, and `similar` texts of
+`similarity`, with a check that their threshold is reached. Those that need another model, code, a clock or a bill are
+named, never dropped in silence. Files are read relative to the
 configuration, as promptfoo does; nothing is executed.
 """
 
@@ -23,7 +25,7 @@ from aigate.errors import SuiteError
 from aigate.goldens.assertions import assertion_defect
 from aigate.goldens.jsonlines import read_json_lines
 from aigate.goldens.parameters import WELL_KNOWN, parameter_defect
-from aigate.goldens.peers.base import LeftOut, PeerSuite, checked_sample, compared, made_id, unique_ids
+from aigate.goldens.peers.base import LeftOut, PeerSuite, checked_sample, compared, made_id, texts_of, unique_ids
 
 __all__ = ["read"]
 
@@ -35,6 +37,16 @@ READ_KEYS = ("prompts", "providers", "targets", "tests", "defaultTest", "descrip
 TEST_KEYS = ("vars", "assert", "description", "threshold", "metadata", "options")
 RULE_KEYS = ("type", "value", "threshold", "weight", "metric")
 SHORTHAND = re.compile(r"((?:not-)?[a-z-]+)(?:\((-?[\d.]+)\))?:\s*(.*)", re.DOTALL)
+RUBRIC, SIMILAR = "llm-rubric", "similar"
+ALIKE = 0.75  # what `similar` must reach where nothing is said
+# The metrics that asserts become, in the order in which the first that is there is the primary one.
+SCORERS = {
+    "assertions": '"assertions"',
+    "rubric": '{ scorer = "rubric", criteria = "sample" }',
+    "similarity": '"similarity"',
+}
+JUDGES = {"rubric": "version", "similarity": "embeddings"}  # the key of [judge] that a metric needs
+EXAMPLES = {"rubric": "gpt-4o-mini/2024-07-18/v1", "similarity": "text-embedding/3-small/v1"}
 DATED = re.compile(r"(.+?)-(\d{4}-\d{2}-\d{2})")
 _VARIABLE = re.compile(r"(\{\{-?|\{%-?)(.*?)(-?\}\}|-?%\})", re.DOTALL)
 
@@ -46,7 +58,10 @@ class _Case:
     Attributes:
         place: Where it stands, for messages.
         values: The variables.
-        rules: The asserts that are carried over.
+        rules: The asserts that the scorer `assertions` tries.
+        criteria: Those that `rubric` grades.
+        similar: The texts of which the answer must be like one.
+        alike: How much.
         threshold: Share of the rules' weight that must hold; None: all must.
         description: What the test is called; empty without one.
         metadata: Its metadata.
@@ -55,6 +70,9 @@ class _Case:
     place: str
     values: Mapping[str, Any]
     rules: tuple[Mapping[str, Any], ...]
+    criteria: tuple[str, ...]
+    similar: tuple[str, ...]
+    alike: float
     threshold: float | None
     description: str
     metadata: Mapping[str, Any]
@@ -79,19 +97,50 @@ def read(source: Path) -> PeerSuite:
     samples = _samples(cases, asked, source, left)
     version, options, parameters = _provider(config, left)
     prompts = dict(_prompts(config, source, names, asked, parameters, left))
+    metrics = _metrics(cases)
     return PeerSuite(
         samples=samples,
-        scorers=('"assertions"', '"shape"'),
-        checks=compared("assertions"),
-        primary_metric="assertions",
+        scorers=(*(SCORERS[metric] for metric in metrics), '"shape"'),
+        checks=(*compared(*metrics), *_must_be_alike(cases)),
+        primary_metric=metrics[0],
         version=f"{version}/{next(iter(prompts), 'v1')}",
         provider_options=options,
         prompts=prompts,
         left_out=left.lines(),
-        notes=(
-            'promptfoo fails with one test; to keep that: { check = "min-score", metric = "assertions", at-least = 1 }',
-        ),
+        notes=tuple(_notes(metrics)),
+        judge={JUDGES[metric]: EXAMPLES[metric] for metric in metrics if metric in JUDGES},
     )
+
+
+def _metrics(cases: Sequence[_Case]) -> list[str]:
+    """The metrics that the cases need, the primary one first."""
+    used = {
+        "assertions": any(case.rules for case in cases),
+        "rubric": any(case.criteria for case in cases),
+        "similarity": any(case.similar for case in cases),
+    }
+    return [metric for metric, there in used.items() if there] or ["assertions"]
+
+
+def _must_be_alike(cases: Sequence[_Case]) -> Iterator[str]:
+    """A check per threshold of `similar`: every one of its samples reaches it, as promptfoo demands."""
+    for alike in sorted({case.alike for case in cases if case.similar}):
+        yield f'{{ check = "must-pass", tag = "{_alike_tag(alike)}", metric = "similarity", at-least = {alike:g} }}'
+
+
+def _alike_tag(alike: float) -> str:
+    return f"similar-{alike:g}"
+
+
+def _notes(metrics: Sequence[str]) -> Iterator[str]:
+    if "assertions" in metrics:
+        kept = '{ check = "min-score", metric = "assertions", at-least = 1 }'
+        yield f"promptfoo fails with one test; to keep that: {kept}"
+    if "rubric" in metrics:
+        yield "llm-rubric became criteria of 'rubric', which grades them by a judge: name one under [judge]"
+    if "similarity" in metrics:
+        local = '{ scorer = "similarity", model = "models/NAME" }'
+        yield f"'similarity' needs an embedding model: name one under [judge], or one on disk: {local}"
 
 
 # --- files ------------------------------------------------------------------------------------------------------------
@@ -150,9 +199,14 @@ def _cases(config: Mapping[str, Any], source: Path, left: LeftOut) -> Iterator[_
         threshold = test.get("threshold", default.get("threshold"))
         asserts = [*(test.get("assert") or []), *(default.get("assert") or [])]
         for expanded in _expanded(values, source, place, left):
-            rules = tuple(_rules(asserts, expanded, source, place, left))
+            given = list(_readable(asserts, expanded, source, place, left))
+            rules, criteria = tuple(_rules(given, place, left)), tuple(_criteria(given, place, left))
+            similar, alike = _similar(given, place, left)
+            if threshold is not None and (criteria or similar):
+                left.out(f"'threshold' over {RUBRIC} and {SIMILAR}: it counts the other asserts", place)
             metadata = {**(default.get("metadata") or {}), **(test.get("metadata") or {})}
-            yield _Case(place, expanded, rules, threshold, str(test.get("description") or ""), metadata)
+            description = str(test.get("description") or "")
+            yield _Case(place, expanded, rules, criteria, similar, alike, threshold, description, metadata)
 
 
 def _tests(given: Any, source: Path, left: LeftOut) -> Iterator[dict[str, Any]]:
@@ -244,13 +298,15 @@ def _value(given: Any, source: Path, what: str, place: str, left: LeftOut) -> An
     return _loaded(path) if path.suffix in {".json", ".yaml", ".yml"} else _text(path)
 
 
-def _rules(
+def _readable(
     asserts: Sequence[Any], values: Mapping[str, Any], source: Path, place: str, left: LeftOut
-) -> Iterator[Mapping[str, Any]]:
-    """The asserts that the scorer `assertions` can try; the others are named."""
+) -> Iterator[dict[str, Any]]:
+    """The asserts with their values filled in; those that code or another setting decides are named."""
     for given in asserts:
         rule = _from_short(given) if isinstance(given, str) else dict(given)
         kind = rule.get("type", "?")
+        if kind in {RUBRIC, SIMILAR} and rule.pop("provider", None) is not None:
+            left.out(f"'provider' of assert {kind}: the judge is named in suite.toml", place)
         if more := [key for key in rule if key not in RULE_KEYS]:
             left.out(f"assert {kind} with {', '.join(more)}", place)
             continue
@@ -261,6 +317,58 @@ def _rules(
         made = {key: rule[key] for key in ("type", "threshold", "weight") if rule.get(key) is not None}
         if value is not None:
             made["value"] = _rendered(_value(value, source, f"assert {kind} ", place, left), values)
+        yield made
+
+
+def _criteria(asserts: Sequence[dict[str, Any]], place: str, left: LeftOut) -> Iterator[str]:
+    """The criteria that `rubric` grades, each once."""
+    found: dict[str, None] = {}
+    for rule in asserts:
+        if rule.get("type") == RUBRIC and (texts := _judged_texts(rule, place, left)):
+            if "threshold" in rule:
+                left.out(f"'threshold' of assert {RUBRIC}: grades of 'rubric' have a scale of their own", place)
+            found |= dict.fromkeys(texts)
+    yield from found
+
+
+def _similar(asserts: Sequence[dict[str, Any]], place: str, left: LeftOut) -> tuple[tuple[str, ...], float]:
+    """The texts of the first `similar`, of which the answer must be like one, and how much."""
+    found: list[tuple[tuple[str, ...], float]] = []
+    for rule in asserts:
+        if rule.get("type") != SIMILAR:
+            continue
+        alike = rule.get("threshold", ALIKE)
+        if isinstance(alike, bool) or not isinstance(alike, int | float) or not 0 <= alike <= 1:
+            left.out(f"assert {SIMILAR}: threshold is {alike!r}, expected a number in [0, 1]", place)
+        elif found:
+            left.out(f"assert {SIMILAR}, the second of its test: 'similarity' tells one likeness per answer", place)
+        elif texts := _judged_texts(rule, place, left):
+            found.append((texts, float(alike)))
+    return found[0] if found else ((), ALIKE)
+
+
+def _judged_texts(rule: Mapping[str, Any], place: str, left: LeftOut) -> tuple[str, ...]:
+    """The text, or for `similar` the texts, of an assert that a model tries; none where it cannot be carried over."""
+    kind, value = rule["type"], rule.get("value")
+    given = [value] if isinstance(value, str) or kind == RUBRIC else value
+    texts = texts_of(given)
+    if not texts or texts != given:
+        left.out(f"assert {kind} needs a text, got {value!r}", place)
+    elif defect := _unrendered(rule):
+        left.out(f"assert {kind}: {defect}", place)
+    else:
+        if rule.get("weight", 1) != 1:
+            left.out(f"'weight' of assert {kind}: each metric is decided by itself", place)
+        return tuple(texts)
+    return ()
+
+
+def _rules(asserts: Sequence[dict[str, Any]], place: str, left: LeftOut) -> Iterator[Mapping[str, Any]]:
+    """The asserts that the scorer `assertions` can try; those that no scorer tries are named."""
+    for made in asserts:
+        kind = made.get("type", "?")
+        if kind in {RUBRIC, SIMILAR}:
+            continue
         if kind.removeprefix("not-") in {"is-json", "contains-json"} and isinstance(made.get("value"), str):
             made["value"] = yaml.safe_load(made["value"])
         if kind.endswith(("-any", "-all")) and isinstance(made.get("value"), str):
@@ -306,15 +414,17 @@ def _id(case: _Case) -> str:
 def _sample(case: _Case, id_: str, asked: str, source: Path) -> Sample:
     contexts = [str(text) for name in CONTEXTS if (text := case.values.get(name)) and name != asked]
     rest = {name: value for name, value in case.values.items() if name != asked and name not in CONTEXTS}
-    reference: dict[str, Any] = {"assert": [dict(rule) for rule in case.rules]}
-    if case.threshold is not None:
+    reference: dict[str, Any] = {"assert": [dict(rule) for rule in case.rules]} if case.rules else {}
+    if case.threshold is not None and case.rules:
         reference["threshold"] = case.threshold
+    reference |= {key: list(texts) for key, texts in (("criteria", case.criteria), ("similar", case.similar)) if texts}
     given = case.values.get(asked)
     return checked_sample(
         f"{source}: {case.place}",
         id=id_,
         input=given if isinstance(given, str) else json.dumps(given if asked else case.description, ensure_ascii=False),
-        reference=reference if case.rules else None,
+        reference=reference,
+        tags=[_alike_tag(case.alike)] if case.similar else [],
         contexts=contexts,
         metadata={**rest, **case.metadata, **({"description": case.description} if case.description else {})},
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from aigate.core.counts import count_of
 from aigate.core.sample import Sample
 from aigate.goldens.peers.base import ANSWERS_FILE, PeerSuite, compared
 
@@ -48,7 +49,11 @@ def question_suite(
     scorers = (*(['"token_f1"'] if asked else []), *(['"grounding"'] if grounded else []), '"shape"')
     primary = "token_f1" if asked else "grounding" if grounded else "shape"
     notes = [f"the answers of the source stand in {ANSWERS_FILE}; to gate your own: --provider, --version, --target"]
-    missing = [f"{len(samples) - len(asked)} cases have no right answer: no score of token_f1"] if asked else []
+    missing = (
+        [f"{count_of(len(samples) - len(asked), 'case has', 'cases have')} no right answer: no score of token_f1"]
+        if asked
+        else []
+    )
     return PeerSuite(
         samples=samples,
         scorers=scorers,

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from aigate.core.counts import count_of
 from aigate.goldens.peers.base import PeerSuite, checked_sample, made_id, rows_of, texts_of, unique_ids
 from aigate.goldens.peers.questions import question_suite
 
@@ -44,7 +45,7 @@ def read(source: Path) -> PeerSuite:
     answers = [(sample, _first(row, ANSWERS)) for sample, row in zip(samples, rows, strict=True)]
     known = {*INPUTS, *REFERENCES, *ANSWERS, *CONTEXTS, *KEPT, "id"}
     counted = Counter(name for row in rows for name, value in row.items() if value not in (None, "", [], {}))
-    left_out = [f"'{name}' of {n} rows" for name, n in sorted(counted.items()) if name not in known]
+    left_out = [f"'{name}' of {count_of(n, 'row')}" for name, n in sorted(counted.items()) if name not in known]
     return question_suite("ragas", samples, answers, left_out=left_out)
 
 

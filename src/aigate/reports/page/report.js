@@ -9,6 +9,9 @@ const aigate = (() => {
   const ALIKE = 0.4; // share of common text below which marks would be noise
   const SEGMENTED = 20_000; // characters in which words are looked for where a script has no spaces
   const KEPT_BLOCKS = 60;
+  const KEPT_LOWER = 160_000_000; // characters of blocks in small letters, for the next search
+  const WHOLE = /^-?\d*\.0?$/; // a word that stands in 7.0, as blocks write the number 7
+  const SLICE_MS = 40; // of searching, after which the page gets its turn
   const OVERSCAN = 12;
   const STATES = ["all", "worse", "better", "same", "missing"];
   const NO_SPACES = /[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]/u;
@@ -60,13 +63,23 @@ const aigate = (() => {
 
   // --- unpacking ---------------------------------------------------------------------------------------------------
 
-  async function unpack(base64) {
+  async function inflated(base64) {
+    const unpacking = new DecompressionStream("deflate-raw");
+    const writer = unpacking.writable.getWriter();
+    writer.write(bytesOf(base64)); // not through a Blob, which takes as long again
+    writer.close();
+    return new Response(unpacking.readable).text();
+  }
+
+  function bytesOf(base64) {
+    if (typeof Uint8Array.fromBase64 === "function") return Uint8Array.fromBase64(base64);
     const binary = atob(base64);
     const bytes = new Uint8Array(binary.length);
     for (let at = 0; at < binary.length; at++) bytes[at] = binary.charCodeAt(at);
-    const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate-raw"));
-    return JSON.parse(await new Response(stream).text());
+    return bytes;
   }
+
+  const unpack = async (base64) => JSON.parse(await inflated(base64));
 
   const loaded = new Promise((resolve) => {
     if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", resolve, { once: true });
@@ -84,19 +97,20 @@ const aigate = (() => {
     return blocks().find(holds);
   }
 
-  async function rowsOf(block) {
+  /** The samples of a block as JSON, one a line. */
+  async function linesOf(block) {
     const first = +block.dataset.first;
-    const rows = kept.get(first) ?? unpack(block.textContent);
+    const lines = kept.get(first) ?? inflated(block.textContent).then((text) => text.split("\n"));
     kept.delete(first);
-    kept.set(first, rows);
+    kept.set(first, lines);
     if (kept.size > KEPT_BLOCKS) kept.delete(kept.keys().next().value);
-    return rows;
+    return lines;
   }
 
   /** All that is known of one sample. */
   async function textsOf(number) {
     const block = await blockOf(number);
-    return (await rowsOf(block))[number - +block.dataset.first];
+    return JSON.parse((await linesOf(block))[number - +block.dataset.first]);
   }
 
   // --- what is shown -----------------------------------------------------------------------------------------------
@@ -114,17 +128,26 @@ const aigate = (() => {
   const ours = (number) => columns()[0][number] ?? null;
   const theirs = (number) => columns()[1][number] ?? null;
 
-  /** How much better the candidate is than the baseline; null where either has no score. */
-  function change(number) {
-    const [now, before] = [ours(number), theirs(number)];
-    return now === null || before === null ? null : lowerIsBetter() ? before - now : now - before;
+  let moves = { metric: null, changes: [], states: [] }; // of the metric that is shown, worked out once
+
+  function movesNow() {
+    if (moves.metric === view.metric) return moves;
+    const [now, before] = columns();
+    const sign = lowerIsBetter() ? -1 : 1;
+    const at = (column, number) => column[number] ?? null;
+    const numbers = [...index.ids.keys()];
+    const changes = numbers.map((number) => (at(now, number) === null || at(before, number) === null ? null : sign * (now[number] - before[number])));
+    const states = numbers.map((number) => {
+      if (at(now, number) === null || (compared && at(before, number) === null)) return "missing";
+      const moved = compared ? changes[number] : 0;
+      return moved < -1e-9 ? "worse" : moved > 1e-9 ? "better" : "same";
+    });
+    return (moves = { metric: view.metric, changes, states });
   }
 
-  function state(number) {
-    if (ours(number) === null || (compared && theirs(number) === null)) return "missing";
-    const moved = compared ? change(number) : 0;
-    return moved < -1e-9 ? "worse" : moved > 1e-9 ? "better" : "same";
-  }
+  /** How much better the candidate is than the baseline; null where either has no score. */
+  const change = (number) => movesNow().changes[number];
+  const state = (number) => movesNow().states[number];
 
   const passes = (number) =>
     (view.show === "all" || state(number) === view.show) && passesSelects(number) && (!found || found.has(number));
@@ -151,9 +174,10 @@ const aigate = (() => {
     const goodness = (number) => (ours(number) === null ? null : lowerIsBetter() ? 1 - ours(number) : ours(number));
     const key = KEYS[view.sort] ?? (compared ? change : goodness);
     const sign = view.sort !== "" && view.down ? -1 : 1;
-    const keys = new Map(numbers.map((number) => [number, key(number)]));
+    const keys = new Array(index.ids.length);
+    for (const number of numbers) keys[number] = key(number);
     return numbers.sort((a, b) => {
-      const [x, y] = [keys.get(a), keys.get(b)];
+      const [x, y] = [keys[a], keys[b]];
       if (x === null || y === null) return (x === null) - (y === null) || a - b;
       return x < y ? -sign : x > y ? sign : a - b;
     });
@@ -344,42 +368,110 @@ const aigate = (() => {
   /** Look for all words in ids, questions and everything the run holds; shows what was found so far on the way. */
   async function search() {
     const mine = ++searching;
-    const words = view.q.toLocaleLowerCase().split(/\s+/).filter(Boolean);
-    if (!words.length) {
+    const asked = view.q.toLowerCase().split(/\s+/).filter(Boolean);
+    const words = asked.map((word) => JSON.stringify(word).slice(1, -1)); // as the lines of blocks spell them
+    if (!asked.length) {
       found = null;
       refresh();
       return busy(false);
     }
     busy(true);
-    const hits = new Set();
+    const hits = new Set(inIndex(asked));
+    let [told, turn, cost] = [0, 0, 0];
     const tell = () => {
+      const begun = performance.now();
       found = new Set(hits);
       refresh();
+      told = performance.now();
+      cost = told - begun;
     };
+    if (hits.size) tell(); // at once, before anything is unpacked
     await loaded;
-    let told = performance.now();
-    for (const block of document.getElementsByClassName("block")) {
-      const rowsHere = await rowsOf(block);
+    turn = told = performance.now();
+    const blocks = [...document.getElementsByClassName("block")].filter(mayHold(words));
+    let coming = blocks.length ? lowered(blocks[0]) : null;
+    for (let at = 0; at < blocks.length; at++) {
+      const text = await coming;
+      coming = at + 1 < blocks.length ? lowered(blocks[at + 1]) : null; // is unpacked while this one is read
       if (mine !== searching) return;
-      rowsHere.forEach((row, place) => {
-        if (holds(row, words)) hits.add(+block.dataset.first + place);
-      });
-      if (performance.now() - told > 250) {
+      for (const place of placesOf(text, words)) hits.add(+blocks[at].dataset.first + place);
+      if (performance.now() - told > 250 + 8 * cost) {
         tell();
-        byId("count").textContent += ` … searching, ${Math.round((100 * +block.dataset.first) / index.ids.length)} %`;
-        told = performance.now();
+        byId("count").textContent += ` … searching, ${Math.round((100 * at) / blocks.length)} %`;
       }
+      if (performance.now() - turn < SLICE_MS) continue;
+      await new Promise((resolve) => setTimeout(resolve));
+      if (mine !== searching) return;
+      turn = performance.now();
     }
+    searched = { words, hits };
     tell();
     busy(false);
   }
 
-  const busy = (is) => byId("table").setAttribute("aria-busy", String(is));
-
-  function holds(row, words) {
-    const whole = JSON.stringify(row, (key, value) => (typeof value === "string" ? value.toLocaleLowerCase() : value));
-    return words.every((word) => whole.includes(JSON.stringify(word).slice(1, -1)));
+  /** The samples that hold the words in what the table shows of them: id, and the beginnings of question and answer. */
+  function inIndex(words) {
+    const numbers = [...index.ids.keys()];
+    return numbers.filter((number) => {
+      const whole = `${index.ids[number]}\n${index.asked[number]}\n${index.answered[number]}`.toLowerCase();
+      return words.every((word) => whole.includes(word));
+    });
   }
+
+  let searched = null; // the words of the last search that came to its end, and what it found
+
+  /** Which blocks may hold the words: where they narrow the last search, those in which it found something. */
+  function mayHold(words) {
+    if (!searched?.words.every((before) => words.some((word) => word.includes(before)))) return () => true;
+    const numbers = [...searched.hits];
+    const firsts = new Set();
+    for (const block of document.getElementsByClassName("block")) {
+      const [first, count] = [+block.dataset.first, +block.dataset.count];
+      if (numbers.some((number) => number >= first && number < first + count)) firsts.add(first);
+    }
+    return (block) => firsts.has(+block.dataset.first);
+  }
+
+  const small = new Map(); // blocks in small letters by their first sample, as many as may be kept
+  let smallCharacters = 0;
+
+  /** The text of a block in small letters. */
+  function lowered(block) {
+    const first = +block.dataset.first;
+    const known = small.get(first);
+    if (known) return known;
+    const text = inflated(block.textContent).then((whole) => {
+      const lower = whole.toLowerCase();
+      if (smallCharacters + lower.length <= KEPT_LOWER) smallCharacters += lower.length;
+      else small.delete(first);
+      return lower;
+    });
+    small.set(first, text);
+    return text;
+  }
+
+  /** The lines of a text that hold every word. */
+  function placesOf(text, words) {
+    const numbers = words.some((word) => WHOLE.test(word));
+    const [first, ...others] = [...words].sort((a, b) => b.length - a.length); // the longest is the rarest, mostly
+    const places = [];
+    let [line, start] = [0, 0];
+    for (let at = text.indexOf(first); at >= 0; ) {
+      for (let end = text.indexOf("\n", start); end >= 0 && end < at; end = text.indexOf("\n", start)) {
+        line++;
+        start = end + 1;
+      }
+      const end = text.indexOf("\n", at);
+      const whole = text.slice(start, end < 0 ? undefined : end);
+      if (holds(whole, others) && (!numbers || holds(JSON.stringify(JSON.parse(whole)), words))) places.push(line);
+      at = end < 0 ? -1 : text.indexOf(first, end);
+    }
+    return places;
+  }
+
+  const holds = (text, words) => words.every((word) => text.includes(word));
+
+  const busy = (is) => byId("table").setAttribute("aria-busy", String(is));
 
   function clear() {
     Object.assign(view, { show: "all", tag: "", outcome: "", named: "", q: "", sort: "", down: false });
