@@ -485,7 +485,7 @@ def test_everything_listens_on_loopback_only(place, suite):
         until(lambda: len(server.requests) >= 10, process)
         found = {address for pid in (process.pid, *below(process.pid)) for address in _listening(pid)}
         process.kill()
-        process.communicate(timeout=30)
+        process.communicate(timeout=60)
     assert found == {"127.0.0.1"}
 
 

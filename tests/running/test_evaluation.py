@@ -418,7 +418,7 @@ def test_a_run_stopped_half_way_is_resumed_with_one_answer_per_sample(job, how):
     process = begin(job, slow="0.6")
     wait_for_half(process, cwd)
     process.send_signal(how)
-    _, told = process.communicate(timeout=30)
+    _, told = process.communicate(timeout=60)
     if how is signal.SIGKILL:
         assert process.returncode == -how
     else:
