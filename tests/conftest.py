@@ -1,7 +1,9 @@
-"""What many tests need: runs made from a table of scores, and an S3 server; no example is refused for being slow."""
+"""What many tests need: runs from a table of scores, Ctrl-C, a port, an S3 server; no example is refused as slow."""
 
 import os
 import re
+import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -14,7 +16,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from aigate.core.digest import combined_digest
 from aigate.core.ledger import Outcome
@@ -25,8 +27,11 @@ from aigate.core.sample import Sample
 from aigate.core.score import MetricSpec, Score, Unscored
 from aigate.core.version import VersionId
 
-settings.register_profile("aigate", deadline=None)
+settings.register_profile("aigate", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("aigate")
+
+for name in ("COLUMNS", "LINES", "FORCE_COLOR", "NO_COLOR"):  # how wide and how bright somebody's terminal is
+    os.environ.pop(name, None)
 
 Scores = Mapping[str, Sequence[float | None]]
 """Per sample id, a score per repeat; None is a missing score (judge error)."""
@@ -132,6 +137,23 @@ def _result(
 def make_run():
     """`build_run`, as a fixture, since tests cannot import one another."""
     return build_run
+
+
+@pytest.fixture
+def ctrl_c():
+    """Ctrl-C is heard by this process and by those that it starts, also where it was itself started with `&`."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture
+def held_port():
+    """A port for servers that follow one another: nobody else is given it in between."""
+    with socket.socket() as held:
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        held.bind(("127.0.0.1", 0))
+        yield held.getsockname()[1]
 
 
 # --- a real S3 server -------------------------------------------------------------------------------------------------

@@ -237,7 +237,7 @@ class TestLoopbackServer:
             assert post(server, body, path=path)[0] == status
 
     def test_latency_and_first_token_take_their_time(self):
-        reply = Reply.text("one two three", latency_s=0.3, ttft_s=0.1)
+        reply = Reply.text("one two three", latency_s=1.5, ttft_s=0.1)
         with LoopbackServer([reply]) as server, socket.create_connection(("127.0.0.1", port_of(server))) as peer:
             text = json.dumps(chat(stream=True))
             started = time.perf_counter()
@@ -248,17 +248,19 @@ class TestLoopbackServer:
                 if first_s is None and b'"one ' in received:
                     first_s = time.perf_counter() - started
             total_s = time.perf_counter() - started
-        assert 0.1 <= first_s < 0.3 <= total_s < 15
+        assert 0.1 <= first_s < 1.5 <= total_s < 15
 
     def test_many_requests_over_one_connection_do_not_stall(self):
         with LoopbackServer() as server:
             connection = http.client.HTTPConnection("127.0.0.1", port_of(server), timeout=10)
-            started = time.perf_counter()
+            took_s = []
             for _ in range(50):
+                started = time.perf_counter()
                 assert post(server, chat(), connection=connection)[0] == 200
+                took_s.append(time.perf_counter() - started)
             connection.close()
-            # Nagle's algorithm against delayed acknowledgements costs 40 ms a request.
-            assert time.perf_counter() - started < 2.0  # a stall of 44 ms a request would make it 2.2
+            # Nagle's algorithm against delayed acknowledgements costs 40 ms a request; a busy machine slows some down.
+            assert sorted(took_s)[len(took_s) // 4] < 0.03
 
     def test_128_connections_at_once(self):
         async def ask(port):
@@ -273,10 +275,11 @@ class TestLoopbackServer:
         async def everyone(port):
             return await asyncio.gather(*(ask(port) for _ in range(128)))
 
-        with LoopbackServer(lambda seen: Reply.text("x", latency_s=0.5)) as server:
+        latencies_s = iter([2.0] * 128 + [0.0])  # long, beside what it takes to connect
+        with LoopbackServer(lambda seen: Reply.text("x", latency_s=next(latencies_s))) as server:
             started = time.perf_counter()
             assert all(asyncio.run(everyone(port_of(server))))
-            assert 0.5 <= time.perf_counter() - started < 15
+            assert 2.0 <= time.perf_counter() - started < 15
             post(server, chat())
             assert server.peak_in_flight == 128
 

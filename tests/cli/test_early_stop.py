@@ -1,7 +1,6 @@
 """`aigate eval` that stops early and escalates, end to end against a server that counts its requests."""
 
 import json
-from urllib.parse import urlsplit
 
 import pytest
 
@@ -31,9 +30,9 @@ CONCURRENCY = 4
 class Place:
     """A suite whose questions are numbers, a server that answers them, and the command line."""
 
-    def __init__(self, workplace):
+    def __init__(self, workplace, port):
         self.workplace, self.folder, self.suite = workplace, workplace.folder, workplace.suite
-        self.port = 0  # any at first, then the same again: a run is gone on with at the endpoint it was begun at
+        self.port = port  # always the same: a run is gone on with at the endpoint it was begun at
 
     def write(self, n, *, keys="", policy="", checks="", tags=None):
         rows = [
@@ -51,7 +50,6 @@ class Place:
             return Reply.text(str(number) if good(number) else "no")
 
         with LoopbackServer(answer, port=self.port) as server:
-            self.port = urlsplit(server.base_url).port
             # No journal: here the server changes behind one and the same name.
             options = (
                 "--suite",
@@ -76,9 +74,9 @@ class Place:
 
 
 @pytest.fixture
-def suite(place, monkeypatch):
+def suite(place, held_port, monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
-    return Place(place)
+    return Place(place, held_port)
 
 
 def always(number):

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -137,8 +138,12 @@ def asking(place):
     """A suite that asks an endpoint, and the endpoint."""
     rows = [{"id": f"s{i:02}", "input": f"say {i}", "reference": f"say {i}"} for i in range(40)]
     place.write_suite(toml=ASKING, samples=rows)
-    with LoopbackServer(lambda seen: Reply.text(seen.last_user_text, served_model="m-1", latency_s=0.05)) as server:
+    with LoopbackServer(answer) as server:
         yield place, server
+
+
+def answer(seen, latency_s=0.05):
+    return Reply.text(seen.last_user_text, served_model="m-1", latency_s=latency_s)
 
 
 def flags(place, server, out, *more):
@@ -220,28 +225,36 @@ def started(place, server, out, *more):
     return subprocess.Popen(command, cwd=place.folder, env=environ, stderr=subprocess.PIPE, text=True)
 
 
+@pytest.mark.usefixtures("ctrl_c")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_a_run_that_breaks_off_stays_here_and_goes_on(asking, bucket, number):
-    place, server = asking
-    url = f"{bucket.url}/run.jsonl"
-    process = started(place, server, url)
-    while len(server.requests) < 12:
-        assert process.poll() is None
-        time.sleep(0.01)
-    process.send_signal(number)
-    _, err = process.communicate(timeout=30)
-    assert process.returncode == (-number if number == signal.SIGKILL else 130), err
-    assert bucket.objects() == {}
-    copy = file_of(url)
-    assert left_behind(place) == [copy.name]
-    if number != signal.SIGKILL:
-        assert f"what was answered is kept in {copy}" in err
-        assert f"--resume --out {url}" in err
-    kept = len((place.folder / copy).read_bytes().splitlines()) - 1
-    before = len(server.requests)
-    code, _, err = place.run(*flags(place, server, url, "--resume"))
-    assert code == 0, err
-    assert len(server.requests) - before == 40 - kept
+    place, url = asking[0], f"{bucket.url}/run.jsonl"
+    asked, stopped = [], threading.Event()
+
+    def slow_until_stopped(seen):
+        asked.append(seen)
+        return answer(seen, 2.0 if len(asked) > 12 and not stopped.is_set() else 0.05)
+
+    with LoopbackServer(slow_until_stopped) as server:
+        process = started(place, server, url)
+        while len(server.requests) < 12:
+            assert process.poll() is None
+            time.sleep(0.01)
+        process.send_signal(number)
+        _, err = process.communicate(timeout=60)
+        assert process.returncode == (-number if number == signal.SIGKILL else 130), err
+        assert bucket.objects() == {}
+        copy = file_of(url)
+        assert left_behind(place) == [copy.name]
+        if number != signal.SIGKILL:
+            assert f"what was answered is kept in {copy}" in err
+            assert f"--resume --out {url}" in err
+        stopped.set()
+        kept = len((place.folder / copy).read_bytes().splitlines()) - 1
+        before = len(server.requests)
+        code, _, err = place.run(*flags(place, server, url, "--resume"))
+        assert code == 0, err
+        assert len(server.requests) - before == 40 - kept
     assert len(load_run(url).results) == 40
 
 

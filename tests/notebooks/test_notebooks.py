@@ -4,6 +4,7 @@ import base64
 import json
 import re
 import struct
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -169,7 +170,12 @@ def _executed(path, tmp_path, monkeypatch):
     for cell in _code_cells(notebook):
         cell["outputs"] = []
     resources = {"metadata": {"path": str(FOLDER)}}
-    NotebookClient(notebook, timeout=CELL_TIMEOUT_S, kernel_name="python3", resources=resources).execute()
+    patience = {"timeout": CELL_TIMEOUT_S, "startup_timeout": CELL_TIMEOUT_S}
+    client = NotebookClient(notebook, kernel_name="python3", resources=resources, **patience)
+    with tempfile.TemporaryDirectory() as sockets:  # of short path; a port may be taken before the kernel has it
+        kernel = client.create_kernel_manager()
+        kernel.transport, kernel.ip = "ipc", f"{sockets}/kernel"
+        client.execute()
     return notebook
 
 

@@ -640,11 +640,12 @@ class TestFaults:
 
     @WAYS
     def test_a_refused_connection_is_a_connection_fault(self, api, stream):
-        with socket.create_server(("127.0.0.1", 0)) as taken:
+        with socket.socket() as taken:  # by nobody who listens
+            taken.bind(("127.0.0.1", 0))
             port = taken.getsockname()[1]
-        options = {"base-url": f"http://127.0.0.1:{port}/v1", "api-key-env": "", "api": api, "stream": stream}
-        with pytest.raises(CallError) as caught:
-            respond(make_provider("openai", ProviderSettings(VERSION, options)))
+            options = {"base-url": f"http://127.0.0.1:{port}/v1", "api-key-env": "", "api": api, "stream": stream}
+            with pytest.raises(CallError) as caught:
+                respond(make_provider("openai", ProviderSettings(VERSION, options)))
         assert caught.value.kind is FaultKind.CONNECTION
         assert f"127.0.0.1:{port}" in caught.value.message
 

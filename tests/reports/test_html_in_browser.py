@@ -27,6 +27,7 @@ FLAGS = (
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"),
     *("--disable-component-update", "--disable-sync"),
 )
+PATIENCE_MS = 90_000  # a busy machine; Playwright's own is 30 s
 CONTEXTS = (
     "Opened items may be returned within 30 days of delivery, provided that they are unused.\n\nGift cards are not.",
     "Customers pay the return shipping unless the item was “faulty”.",
@@ -75,6 +76,7 @@ def visit(browser):
 
     def go(path, *, width=1280, height=900, fragment="", **options):
         context = browser.new_context(viewport={"width": width, "height": height}, **options)
+        context.set_default_timeout(PATIENCE_MS)
         contexts.append(context)
         page = context.new_page()
         page.on("console", lambda message: complaints.append(f"{message.type}: {message.text}"))

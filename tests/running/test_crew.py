@@ -308,7 +308,7 @@ def test_a_worker_that_cannot_be_given_anything_is_left_out(target):
 
 def test_a_worker_that_says_nothing_is_left_out_and_the_candidate_is_not_to_blame(target, monkeypatch):
     monkeypatch.setattr(crew_module, "SILENCE_S", 0.05)
-    plan, recipe = planned("callable", {"target": target()}, timeout_s=0.2)
+    plan, recipe = planned("callable", {"target": target()}, timeout_s=1.0)
 
     async def main():
         crew = Crew()

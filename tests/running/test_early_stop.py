@@ -85,6 +85,13 @@ def ran(a_plan):
     return recorded
 
 
+async def asked_ahead(provider, count):
+    """Wait until so many were asked, and then long enough to ask all of the rest, were they let."""
+    while len(provider.asked) < count:
+        await asyncio.sleep(0)
+    await asyncio.sleep(0.05)
+
+
 def answered(recorded):
     return [result.key for result in recorded if result.outcome is not Outcome.EARLY_STOP]
 
@@ -166,7 +173,7 @@ def test_workers_run_ahead_while_a_look_is_decided_and_then_wait():
     provider = Provider()
 
     async def settled(look):
-        await asyncio.sleep(0.05)  # time enough to ask all of the rest, were they let
+        await asked_ahead(provider, 8 * look + 4)
         seen.append(len(provider.asked))
         return False
 
@@ -243,7 +250,7 @@ def test_workers_run_ahead_of_what_must_pass_as_they_do_of_a_look():
     provider, seen = Provider(), []
 
     async def settled(look):
-        await asyncio.sleep(0.05)  # time enough to ask all of the rest, were they let
+        await asked_ahead(provider, 2 + 4)
         seen.append(len(provider.asked))
         return look == 0
 

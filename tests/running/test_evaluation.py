@@ -112,7 +112,7 @@ def test_an_error_comes_out_of_a_running_loop_as_it_is(folder, tmp_path):
     assert not [thread for thread in threading.enumerate() if thread.name == "aigate-evaluate"]
 
 
-@pytest.mark.skipif(signal.getsignal(signal.SIGINT) is signal.SIG_IGN, reason="SIGINT is ignored in this process")
+@pytest.mark.usefixtures("ctrl_c")
 def test_ctrl_c_in_a_notebook_stops_asking_and_leaves_a_resumable_run(folder, tmp_path):
     class Interrupting(Recorder):
         async def respond(self, request):
@@ -411,15 +411,14 @@ def resumed(job):
     return subprocess.run([*command, "--resume"], cwd=cwd, env=environ, capture_output=True, text=True, timeout=60)
 
 
+@pytest.mark.usefixtures("ctrl_c")
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_a_run_stopped_half_way_is_resumed_with_one_answer_per_sample(job, how):
-    if how is signal.SIGINT and signal.getsignal(how) is signal.SIG_IGN:
-        pytest.skip("SIGINT is ignored in this process, and so in its children")
     _, cwd = job
-    process = begin(job, slow="0.2")
+    process = begin(job, slow="0.6")
     wait_for_half(process, cwd)
     process.send_signal(how)
-    _, told = process.communicate(timeout=30)
+    _, told = process.communicate(timeout=60)
     if how is signal.SIGKILL:
         assert process.returncode == -how
     else:

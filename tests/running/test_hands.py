@@ -148,7 +148,7 @@ def test_answers_that_come_together_are_reported_together(employ):
 
 
 def test_a_slow_scorer_holds_up_no_answer(employ, monkeypatch):
-    started = []
+    third_asked, in_time = threading.Event(), []
 
     class Slow:
         spec = make_scorer(ScorerSettings("exact_match")).spec
@@ -157,27 +157,29 @@ def test_a_slow_scorer_holds_up_no_answer(employ, monkeypatch):
             return None
 
         def score(self, sample, response):
-            started.append(time.monotonic())
-            time.sleep(0.5)
+            judging.set()
+            in_time.append(third_asked.wait(20))
             raise ValueError
 
     monkeypatch.setattr("aigate.running.hands.Recipe.make_scorers", lambda _self: (Slow(),))
     hands, reports = employ()
-    asked_at = []
+    judging, asked = threading.Event(), []
     from aigate.running import hands as module
 
     attempt = module.attempt
 
     async def timed(provider, request):
-        asked_at.append(time.monotonic())
+        asked.append(request)
+        if len(asked) == 3:
+            third_asked.set()
         return await attempt(provider, request)
 
     monkeypatch.setattr(module, "attempt", timed)
     hands.give(json.dumps([ask(1), ask(2)]))
-    time.sleep(0.2)
+    assert judging.wait(20)
     hands.give(json.dumps([ask(3)]))
     reports.found(3)
-    assert asked_at[2] < started[0] + 0.5  # while the first judgement was still being made
+    assert in_time == [True] * 3  # it was asked while the first judgement was still being made
 
 
 def test_closing_drops_what_is_being_done_and_may_be_done_twice(bot):

@@ -110,17 +110,17 @@ def test_a_part_of_the_suite_can_be_asked(suite):
 
 def test_a_duration_ends_it_and_does_not_count_the_warm_up(suite):
     started = time.monotonic()
-    found = benchmark(suite, provider=Provider(latency_s=0.05), duration_s=0.3, concurrency=2, warmup=2)
-    assert 0.3 <= time.monotonic() - started < 2.0
-    assert 4 <= len(found.calls) <= 14
+    found = benchmark(suite, provider=Provider(latency_s=0.1), duration_s=1.0, concurrency=2, warmup=2)
+    assert 1.0 <= time.monotonic() - started < 15
+    assert 4 <= len(found.calls) <= 22
     assert found.stopped == ""
 
 
 def test_an_open_loop_does_not_wait_for_answers(suite):
-    provider = Provider(latency_s=0.3)
+    provider = Provider(latency_s=1.0)
     found = benchmark(suite, provider=provider, requests=20, rate=200.0, warmup=2)
     assert provider.most > 12  # in a closed loop of 8 there would be 8
-    assert found.wall_s < 1.5
+    assert found.wall_s < 3.0  # which would take 3 s
     assert found.open_loop
     assert len(found.calls) == 20
 
@@ -172,7 +172,7 @@ def test_latency_is_that_of_the_provider_where_it_measures_it_and_else_of_the_ca
     measured = benchmark(suite, provider=Provider(0.01), requests=10, warmup=0)
     assert set(measured.latency.seconds) == {0.01}
     watched = benchmark(suite, provider=Provider(0.01, measures=False), requests=10, warmup=0)
-    assert all(0.01 <= seconds < 1.0 for seconds in watched.latency.seconds)
+    assert all(0.01 <= seconds < 5.0 for seconds in watched.latency.seconds)
 
 
 def test_a_function_can_be_measured(suite):
@@ -224,9 +224,9 @@ def test_a_cap_on_calls_is_kept_and_said(suite, rate):
 
 @pytest.mark.parametrize("rate", [None, 20.0])
 def test_the_deadline_ends_it_and_is_said(suite, rate):
-    found = benchmark(suite, provider=Provider(0.05), requests=500, warmup=0, concurrency=2, deadline_s=0.4, rate=rate)
+    found = benchmark(suite, provider=Provider(0.1), requests=500, warmup=0, concurrency=2, deadline_s=1.5, rate=rate)
     assert 0 < len(found.calls) < 40
-    assert found.stopped == "the deadline of 0.4 s was reached"
+    assert found.stopped == "the deadline of 1.5 s was reached"
 
 
 def test_a_hopeless_server_ends_it(suite):

@@ -71,15 +71,14 @@ def conditions(suite, server, version="k/2/v1", **choices):
     return prepare(suite, Choices(provider=FakeProvider({}), judge=judge, **choices), environ={})
 
 
-def test_a_resumed_run_asks_only_the_judge(suite, tmp_path):
+def test_a_resumed_run_asks_only_the_judge(suite, tmp_path, held_port):
     provider, out = FakeProvider(answered), tmp_path / "run.jsonl"
     broken = FakeJudge(dict.fromkeys(("faithfulness_claims", "faithfulness_verdicts"), Reply.status(500, "broken")))
-    with LoopbackServer(broken) as server:
-        port = int(server.base_url.rsplit(":", 1)[1].split("/")[0])
+    with LoopbackServer(broken, port=held_port) as server:
         judge = judge_at(server)
         first = evaluate(suite, provider=provider, judge=judge, journal=None, out=out)
     assert first.ledger.counts[Outcome.JUDGE_ERROR] == N
-    with LoopbackServer(by_verdict("supported"), port=port) as server:
+    with LoopbackServer(by_verdict("supported"), port=held_port) as server:
         second = evaluate(suite, provider=provider, judge=judge, journal=None, out=out, resume=True)
     assert second.ledger.counts[Outcome.SCORED] == N
     assert len(provider.requests) == N  # nobody was asked for an answer again

@@ -279,7 +279,7 @@ def promoters(baselines):
     processes = [subprocess.Popen(command, **pipes) for _ in range(PROMOTERS)]
     yield processes
     for process in processes:
-        process.communicate(timeout=30)
+        process.communicate(timeout=60)
 
 
 def tell(processes, lines):
@@ -325,5 +325,5 @@ def test_promotions_that_try_again_follow_one_another(promoters, baselines, stor
 def test_a_store_of_another_process_sees_the_same_tags(bucket):
     store_at(bucket.url).write("a", b"one", replaces=None)
     program = f"from aigate.stores import store_at\nprint(store_at({bucket.url!r}).read('a').tag)"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
     assert done.stdout.strip() == store_at(bucket.url).read("a").tag
