@@ -192,6 +192,7 @@ def test_a_worker_that_is_killed_loses_nothing(command, undisturbed):
         assert command.results("killed") == alone(command, server, undisturbed)
 
 
+@pytest.mark.usefixtures("ctrl_c")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_run_that_is_stopped_is_gone_on_with_and_leaves_no_process(command, undisturbed, number):
     with LoopbackServer(slowly()) as server:

@@ -300,6 +300,7 @@ def test_one_call_at_a_time_goes_to_workers_too(suite, run, tmp_path):
     assert_same(there, here, tmp_path)
 
 
+@pytest.mark.usefixtures("ctrl_c")
 def test_what_is_recorded_when_a_run_is_stopped_is_gone_on_with(suite, run, tmp_path):
     told = []
 
