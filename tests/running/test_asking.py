@@ -117,8 +117,16 @@ def test_waits_double_up_to_the_cap_and_are_drawn_from_zero():
 def test_what_the_provider_asks_for_is_waited_for_even_beyond_the_cap():
     provider = Script(failing(FaultKind.RATE_LIMIT, 47.0), failing(FaultKind.RATE_LIMIT, 0.001), Response(output="x"))
     response, waits = asked(provider, retry=RetryPolicy(base_s=2.0, cap_s=10.0))
-    assert waits == [47.0, 4.0]
-    assert response.retry_wait_s == 51.0
+    assert waits == [47.0, 2.0]
+    assert response.retry_wait_s == 49.0
+
+
+def test_waits_grow_half_as_fast_where_the_provider_says_how_long():
+    policy = RetryPolicy(base_s=1.0, cap_s=30.0)
+    told = [failing(FaultKind.RATE_LIMIT, 1.0)] * 7 + [Response(output="x")]
+    assert asked(Script(*told), retry=policy)[1] == [1.0, 1.0, 2.0, 2.0, 4.0, 4.0, 8.0]
+    untold = [failing(FaultKind.RATE_LIMIT)] * 4 + [Response(output="x")]
+    assert asked(Script(*untold), retry=policy)[1] == [1.0, 2.0, 4.0, 8.0]
 
 
 def test_a_provider_that_asks_for_too_long_is_not_waited_for():

@@ -18,14 +18,16 @@ from aigate.running.limiter import Limiter
 __all__ = ["RetryPolicy", "ask", "attempt", "longest_s"]
 
 RATE_LIMITED_PER_RETRY = 5
+REFUSALS_PER_ATTEMPT = 2
 
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
     """When to ask again, and how long to wait first.
 
-    The wait before attempt k is drawn uniformly from [0, min(cap_s, base_s * 2**k)] (full jitter), or what the provider
-    asked for, whichever is longer. A provider that asks for more than `longest_wait_s` is not waited for.
+    The wait after k attempts is drawn uniformly from [0, min(cap_s, base_s * 2**(k - 1))] (full jitter), or what the
+    provider asked for, whichever is longer. A provider that asks for more than `longest_wait_s` is not waited for.
+    Where it says how long to wait, two of its refusals count as one attempt: it knows better than we do, for a while.
 
     A rate-limited attempt says "later", not "no": five of them count as one that failed.
 
@@ -48,9 +50,19 @@ class RetryPolicy:
         if self.retries < 0:
             raise ValueError(f"retries is {self.retries}: expected 0 or more")
 
-    def wait_s(self, attempt: int, asked_s: float | None, random: Callable[[], float]) -> float:
-        """Seconds to wait after the failed attempt number `attempt` (from 1)."""
-        drawn = random() * min(self.cap_s, self.base_s * 2.0 ** min(attempt - 1, 60))
+    def wait_s(
+        self, attempt: int, asked_s: float | None, random: Callable[[], float], *, rate_limited: int = 0
+    ) -> float:
+        """Seconds to wait after a failed attempt.
+
+        Args:
+            attempt: Its number, from 1.
+            asked_s: How long the provider asked to wait; None where it did not say.
+            random: Draws from [0, 1).
+            rate_limited: How many of the attempts were rate limited.
+        """
+        counted = attempt if asked_s is None else attempt - rate_limited // REFUSALS_PER_ATTEMPT
+        drawn = random() * min(self.cap_s, self.base_s * 2.0 ** min(counted - 1, 60))
         return max(drawn, asked_s or 0.0)
 
     def goes_on(self, kind: FaultKind, failed: int, rate_limited: int) -> bool:
@@ -108,7 +120,7 @@ async def ask(
         if response.fault is None:
             return response
         rate_limited += response.fault.kind is FaultKind.RATE_LIMIT
-        wait_s = retry.wait_s(attempt, retry_after_s, random)
+        wait_s = retry.wait_s(attempt, retry_after_s, random, rate_limited=rate_limited)
         too_long = wait_s > retry.longest_wait_s or clock() + wait_s > ends_s
         if too_long or not retry.goes_on(response.fault.kind, attempt - rate_limited, rate_limited):
             return response
