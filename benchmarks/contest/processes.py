@@ -24,7 +24,8 @@ class Measured:
         wall_s: From just before its start to its end.
         cpu_s: User and system time, children included that were waited for.
         peak_mb: The most resident memory (10^6 bytes) of the process and its children together, looked at ten times a
-            second; no less than the kernel's own record of the largest of them.
+            second; no less than the kernel's own record of the largest of them (`VmHWM`; that of `wait4` holds what
+            resided in whoever started it).
         code: Exit code; negative: the signal that ended it.
         timed_out: Whether it was ended because it took too long.
         lines: What it wrote on standard error, each line with the `time.time()` at which it came.
@@ -85,7 +86,7 @@ def measured(
     kill_group(process.pid)  # what it left behind would disturb the next one, and keep standard error open
     for thread in threads:
         thread.join()
-    peak_mb = max(watch.peak_bytes, usage.ru_maxrss * 1024) / MEGABYTE
+    peak_mb = watch.peak_bytes / MEGABYTE
     cpu_s = usage.ru_utime + usage.ru_stime
     return Measured(wall_s, cpu_s, peak_mb, process.returncode, watch.timed_out, tuple(lines))
 
@@ -139,8 +140,12 @@ class _Watch:
         self._until_s = time.monotonic() + limit_s
 
     def memory(self) -> None:
-        while not self._ended.wait(SAMPLE_S):
-            self.peak_bytes = max(self.peak_bytes, sum(_resident_bytes(pid) for pid in _tree(self._pid)))
+        while True:
+            tree = _tree(self._pid)
+            together = sum(_resident_bytes(pid) for pid in tree)
+            self.peak_bytes = max(self.peak_bytes, together, *map(_most_resident_bytes, tree))
+            if self._ended.wait(SAMPLE_S):
+                return
             if time.monotonic() > self._until_s and not self.timed_out:
                 self.timed_out = True
                 kill_group(self._pid)
@@ -167,6 +172,12 @@ def _tree(pid: int) -> list[int]:
         for children in Path(f"/proc/{found[-1]}/task").glob("*/children"):
             left += map(int, _text(children).split())
     return found
+
+
+def _most_resident_bytes(pid: int) -> int:
+    """The kernel's record of a process since its program began; 0 where there is none."""
+    lines = _text(Path(f"/proc/{pid}/status")).splitlines()
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:")), 0)
 
 
 def _resident_bytes(pid: int) -> int:

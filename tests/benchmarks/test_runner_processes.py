@@ -1,5 +1,6 @@
 """A process is measured from start to exit, with its children, and ended when it takes too long."""
 
+import os
 import sys
 
 import pytest
@@ -69,3 +70,10 @@ def test_no_proxy_and_no_key_of_the_user_get_in(tmp_path):
 
 def test_how_busy_the_machine_is_is_a_share():
     assert 0.0 <= busy_share(0.05) <= 1.0
+
+
+def test_what_resides_in_whoever_measures_is_not_the_programs(run):
+    held = bytearray(os.urandom(1 << 20) * 200)
+    found = run("import time; time.sleep(0.3)")
+    assert len(held) == 200 << 20
+    assert found.peak_mb < 100
