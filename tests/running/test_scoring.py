@@ -190,6 +190,19 @@ def assert_same(one, other, tmp_path):
     assert verdict_of(one) == verdict_of(other)
 
 
+@pytest.fixture
+def seen_with_workers(run, tmp_path):
+    """Who judged what of a suite with workers; the run is that without them."""
+
+    def seen(folder):
+        here, _ = run(folder, workers=False)
+        there, judged_by = run(folder, workers=True)
+        assert_same(there, here, tmp_path)
+        return judged_by
+
+    return seen
+
+
 def test_lines_and_verdict_are_those_of_a_run_without_workers(suite, run, tmp_path):
     folder = suite('{ scorer = "odd" }', '"exact_match"', '"odd:second"')
     here, seen = run(folder, workers=False)
@@ -205,48 +218,33 @@ def test_lines_and_verdict_are_those_of_a_run_without_workers(suite, run, tmp_pa
 
 
 @pytest.mark.parametrize("does", ["dies", "exits"])
-def test_what_a_worker_ends_over_is_judged_here(suite, run, tmp_path, does):
-    folder = suite(f'{{ scorer = "odd", does = "{does}" }}')
-    here, _ = run(folder, workers=False)
-    there, seen = run(folder, workers=True)
+def test_what_a_worker_ends_over_is_judged_here(suite, seen_with_workers, does):
+    seen = seen_with_workers(suite(f'{{ scorer = "odd", does = "{does}" }}'))
     assert {20, 40, 60} <= seen[home()]
     assert away(seen) - {20, 40, 60}
-    assert_same(there, here, tmp_path)
 
 
-def test_workers_that_always_die_are_given_up(suite, run, tmp_path):
-    folder = suite('{ scorer = "odd", does = "always dies" }')
-    here, _ = run(folder, workers=False)
-    there, seen = run(folder, workers=True)
+def test_workers_that_always_die_are_given_up(suite, seen_with_workers):
+    seen = seen_with_workers(suite('{ scorer = "odd", does = "always dies" }'))
     assert 1 <= len(away(seen)) < N / 2
-    assert_same(there, here, tmp_path)
 
 
 @pytest.mark.parametrize("does", ["cannot be made", "differs", "waits"])
-def test_a_scorer_that_no_worker_can_stand_in_for_stays_and_others_go(suite, run, tmp_path, does):
-    folder = suite(f'{{ scorer = "odd", does = "{does}" }}', '"odd:plain"')
-    here, _ = run(folder, workers=False)
-    there, seen = run(folder, workers=True)
+def test_a_scorer_that_no_worker_can_stand_in_for_stays_and_others_go(suite, seen_with_workers, does):
+    seen = seen_with_workers(suite(f'{{ scorer = "odd", does = "{does}" }}', '"odd:plain"'))
     assert [who for who in seen if who.startswith("odd")] == [home()]
     assert away(seen, "plain")
-    assert_same(there, here, tmp_path)
 
 
 @pytest.mark.parametrize("does", ["cannot be made", "differs", "waits"])
-def test_where_all_stay_no_worker_judges(suite, run, tmp_path, does):
-    folder = suite(f'{{ scorer = "odd", does = "{does}" }}')
-    here, _ = run(folder, workers=False)
-    there, seen = run(folder, workers=True)
+def test_where_all_stay_no_worker_judges(suite, seen_with_workers, does):
+    seen = seen_with_workers(suite(f'{{ scorer = "odd", does = "{does}" }}'))
     assert list(seen) == [home()]
-    assert_same(there, here, tmp_path)
 
 
-def test_a_scorer_that_turns_out_to_wait_comes_back(suite, run, tmp_path):
-    folder = suite('{ scorer = "odd", does = "waits there" }')
-    here, _ = run(folder, workers=False)
-    there, seen = run(folder, workers=True)
+def test_a_scorer_that_turns_out_to_wait_comes_back(suite, seen_with_workers):
+    seen = seen_with_workers(suite('{ scorer = "odd", does = "waits there" }'))
     assert 1 <= len(away(seen)) < N / 2
-    assert_same(there, here, tmp_path)
 
 
 @pytest.mark.parametrize("does", ["cancels", "is cancelled"])

@@ -6,7 +6,6 @@ import argparse
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +26,7 @@ from aigate.cli.options import (
     policy_in_force,
     report_file,
 )
+from aigate.cli.output import load
 from aigate.cli.output import note as _note
 from aigate.core.counts import count_of
 
@@ -220,7 +220,7 @@ def decided(evaluation: Evaluation, arguments: argparse.Namespace, context: Cont
     with progress_for(context.stderr, total=total, planned=looks, quiet=arguments.quiet) as progress:
         looked = None if progress is None else progress.looked
         candidate = execute(
-            conditions, out, resume=arguments.resume, progress=progress, looked=looked, needed_later=_load
+            conditions, out, resume=arguments.resume, progress=progress, looked=looked, needed_later=load
         )
     for told in conditions.engine.notes if conditions.engine else ():
         _note(told, context)
@@ -238,14 +238,6 @@ def decided(evaluation: Evaluation, arguments: argparse.Namespace, context: Cont
         baseline, anchor = judged_anew((baseline, anchor), drifted, conditions, candidate, out=file_of(out), tell=tell)
         verdict = gate(candidate, evaluation.policy, baseline=baseline, anchor=anchor)
     return candidate, verdict, replace(evaluation, baseline=baseline, anchor=anchor)
-
-
-def _load() -> None:
-    """Import what deciding and telling need, ahead of time."""
-    from aigate.cli.output import load
-
-    import_module("aigate.gating.decision")
-    load()
 
 
 def _prepared(arguments: argparse.Namespace, context: Context) -> tuple[Chosen, Conditions, Policy, Run | None]:

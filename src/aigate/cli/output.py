@@ -77,8 +77,8 @@ def deliver(
 
 
 def load() -> None:
-    """Import what `deliver` needs, ahead of time."""
-    for name in ("aigate.reports.documents", "aigate.reports.terminal"):
+    """Import what deciding and `deliver` need, ahead of time."""
+    for name in ("aigate.gating.decision", "aigate.reports.documents", "aigate.reports.terminal"):
         import_module(name)
 
 
